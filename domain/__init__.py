@@ -1,0 +1,1 @@
+"""The rules of the pipeline: standard library and `transitions`; no I/O, clock or random."""

@@ -1,0 +1,71 @@
+"""The values a media is made of: its attempts, and what a finished attempt leaves."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.failure import FailureCode
+
+
+class Outcome(StrEnum):
+    """How one try at a photo ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # charged
+    POSTPONED = "postponed"  # a server was down: not charged
+    RELEASED = "released"  # the worker was stopped in good order: not charged
+    LEASE_LOST = "lease-lost"  # the worker fell silent: charged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try. `number` counts every try from 1, charged or not, and equals its fencing token."""
+
+    number: int
+    worker_id: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    outcome: Outcome | None = None
+    error_code: FailureCode | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """What the decoder found. Width and height in pixels after orientation; SHA-256 in hex."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One finished picture in the object store. SHA-256 in hex; `recipe` is the recipe's hash."""
+
+    name: str
+    key: str
+    content_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholder:
+    """What to show until a variant has loaded: ThumbHash in base64, colour as `#rrggbb`."""
+
+    thumbhash: str
+    average_color: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """All that a finished attempt adds to the media."""
+
+    original: Original
+    variants: tuple[Variant, ...]
+    placeholder: Placeholder | None

@@ -1,0 +1,1 @@
+"""Processes: settings, composition and the loops that run the use cases."""
