@@ -1,0 +1,111 @@
+"""Room on disk for attempts, cleared of what killed processes left behind.
+
+Each process keeps its attempts' folders in one folder of its own, in which it holds a lock on
+the file `lock` for as long as it lives. The kernel drops the lock with the process, however that
+ends, so whoever can take the lock of a folder knows that its owner is gone. A process id would
+not tell: it is used again, and means another process in another container.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from adapters.threads import run_to_the_end
+from application.ports import Scratch
+
+PREFIX = "image-pipeline-scratch-"
+_LOCK = "lock"
+
+
+class TempScratch(Scratch):
+    """Folders below `root`, the system's temporary folder by default; private (0700)."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root or Path(tempfile.gettempdir())
+        self._own: Path | None = None
+        self._lock = -1
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncGenerator[Path]:
+        own = self._own or self._claim_own()
+        attempt = Path(tempfile.mkdtemp(dir=own))
+        try:
+            yield attempt
+        finally:
+            await run_to_the_end(lambda: _remove(attempt))
+
+    async def sweep_leftovers(self) -> int:
+        """Remove what processes that have died left below `root`; how many of them."""
+        return await run_to_the_end(lambda: _sweep(self._root))
+
+    async def close(self) -> None:
+        """Remove this process's own folder; a later `folder` makes a new one."""
+        own, lock = self._own, self._lock
+        self._own, self._lock = None, -1
+        if own is not None:
+            await run_to_the_end(lambda: _remove(own))
+            os.close(lock)
+
+    def _claim_own(self) -> Path:
+        """A few system calls, made without a thread so that no second task comes between."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        while self._own is None:
+            candidate = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
+            lock = _try_lock(candidate)
+            if lock is not None:
+                self._own, self._lock = candidate, lock
+        return self._own
+
+
+def _try_lock(folder: Path) -> int | None:
+    """The descriptor that holds the folder's lock, or None if another process has it.
+
+    A sweeper removes a folder while it holds the lock, so a lock is only good if the file is
+    still the one in the folder.
+    """
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False)):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _sweep(root: Path) -> int:
+    removed = 0
+    for folder in sorted(root.glob(f"{PREFIX}*")):
+        if not _is_ours(folder):
+            continue
+        lock = _try_lock(folder)
+        if lock is not None:
+            _remove(folder)
+            os.close(lock)
+            removed += 1
+    return removed
+
+
+def _is_ours(folder: Path) -> bool:
+    """A real folder of this user: the temporary folder is open to others."""
+    with suppress(OSError):
+        status = folder.stat(follow_symlinks=False)
+        return folder.is_dir() and not folder.is_symlink() and status.st_uid == os.getuid()
+    return False
+
+
+def _remove(folder: Path) -> None:
+    """Everything in it too; what a dying child still writes is left to a sweep, if to nobody."""
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
