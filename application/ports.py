@@ -179,10 +179,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is under way: media by non-terminal state, outbox rows that are due, dead letters."""
+    """What is under way: media by non-terminal state, outbox rows that are due, dead letters.
+
+    `requeued` counts the media in UPLOADED or RETRYING with `requeues` above 0.
+    """
 
     media: Mapping[State, Waiting] = field(default_factory=dict[State, Waiting])
     outbox: Waiting = Waiting(0, 0.0)
+    requeued: int = 0
     dead_letters: int = 0
 
 

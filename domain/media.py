@@ -140,11 +140,18 @@ class Media:
         """Where the attempt with this token writes; no other attempt ever writes there."""
         return f"{object_prefix(self.id)}{token}/"
 
-    def keeps_object(self, key: str) -> bool:
-        """Whether the sweeper must leave this object alone, judged by the final state."""
+    def is_garbage(self, key: str) -> bool:
+        """Whether an object may be removed once the media is at rest.
+
+        Only what attempts up to the current token wrote is judged: should the photo be
+        reprocessed meanwhile, the new attempt writes under a larger token and is never touched.
+        """
         if self.state is State.EXPIRED:
+            return True
+        owner, separator, _ = key.removeprefix(object_prefix(self.id)).partition("/")
+        if not separator or not owner.isdecimal() or int(owner) > self.lease_token:
             return False
-        return key == self.original_key or any(key == variant.key for variant in self.variants)
+        return all(key != variant.key for variant in self.variants)
 
     def check_upload(self, size: int, max_bytes: int) -> None:
         """Refuse an object of `size` bytes that breaks the limit or the declaration."""
