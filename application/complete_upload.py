@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from application.messages import ProcessRequest
-from application.ports import Database, ObjectStore, StoredObject, UnitOfWork
+from application.ports import Database, ObjectStore, UnitOfWork
 from application.transactions import transact
+from application.values import StoredObject
 from domain.errors import MediaNotFound, OriginalKeyMismatch, UploadExpired, UploadMissing
 from domain.lifecycle import State
 from domain.media import Media

@@ -8,28 +8,29 @@ leaves the driver's error in `__cause__`.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from application.messages import ProcessRequest
+from application.values import (
+    Backlog,
+    DeadLetter,
+    Downloaded,
+    Due,
+    OutboxRow,
+    RenderedFile,
+    Rendering,
+    RenderJob,
+    SignedUpload,
+    StoredObject,
+)
 from domain.failure import FailureCode
 from domain.lifecycle import State
 from domain.media import Media
-from domain.parts import Placeholder
-from domain.recipe import Recipe
 
 # --- the database ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Due:
-    """A media whose deadline has passed; ordered by deadline, then id. A cursor for paging."""
-
-    deadline_at: datetime
-    media_id: str
 
 
 class MediaRepository(Protocol):
@@ -62,18 +63,6 @@ class MediaRepository(Protocol):
         Not locked: read again with `get(lock=True)` and let the verb decide.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A kept copy of a message that could not be handled. `media_id` is None if unreadable."""
-
-    id: str
-    received_at: datetime
-    reason: str
-    media_id: str | None
-    body: bytes
-    replayed_at: datetime | None = None
 
 
 class DeadLetters(Protocol):
@@ -129,15 +118,6 @@ class Database(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """A message that is due. `id` is unique for ever and serves as the message id."""
-
-    id: int
-    request: ProcessRequest
-    available_at: datetime
-
-
 class OutboxRelay(Protocol):
     """The reading side of the outbox. Each method is a transaction of its own."""
 
@@ -167,27 +147,6 @@ class OutboxHint(Protocol):
     async def wait(self, timeout_seconds: float) -> None:
         """Return when something was committed to the outbox since the last call, or on timeout."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many media wait in a state, and for how long the oldest has been in it."""
-
-    count: int
-    oldest_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """What is under way: media by non-terminal state, outbox rows that are due, dead letters.
-
-    `requeued` counts the media in UPLOADED or RETRYING with `requeues` above 0.
-    """
-
-    media: Mapping[State, Waiting] = field(default_factory=dict[State, Waiting])
-    outbox: Waiting = Waiting(0, 0.0)
-    requeued: int = 0
-    dead_letters: int = 0
 
 
 class Overview(Protocol):
@@ -292,22 +251,6 @@ class Broker(Protocol):
 # --- the object store ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """What the store says of an object. `etag` is opaque, without quotes."""
-
-    etag: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Downloaded:
-    """What was written to disk; SHA-256 in hex, computed from the very bytes written."""
-
-    size: int
-    sha256: str
-
-
 class ObjectStore(Protocol):
     """The bytes. Keys are `media/{id}/...`; an object appears whole or not at all."""
 
@@ -336,14 +279,6 @@ class ObjectStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SignedUpload:
-    """A link for one PUT, and every header the client must send with it."""
-
-    url: str
-    headers: Mapping[str, str]
-
-
 class UrlSigner(Protocol):
     """Links that let a client talk to the store without credentials. Signs; never calls."""
 
@@ -368,40 +303,6 @@ class UrlSigner(Protocol):
 
 
 # --- pictures --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderJob:
-    """Make the recipe's variants of the file `source` in the empty folder `folder`."""
-
-    source: Path
-    folder: Path
-    content_type: str
-    recipe: Recipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedFile:
-    """A finished variant on disk, checked: size and SHA-256 (hex) are those of the file."""
-
-    name: str
-    path: Path
-    content_type: str
-    width: int
-    height: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """What was learnt about the original. `stages` maps a stage to its seconds."""
-
-    width: int
-    height: int
-    format: str
-    placeholder: Placeholder | None
-    stages: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class ImageEngine(Protocol):

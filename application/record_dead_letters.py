@@ -3,8 +3,9 @@
 import hashlib
 
 from application.messages import ProcessRequest, decode
-from application.ports import Database, DeadLetter, Delivery, UnitOfWork
+from application.ports import Database, Delivery, UnitOfWork
 from application.transactions import transact
+from application.values import DeadLetter
 from domain.errors import MalformedMessage
 from domain.failure import FailureCode
 from domain.lifecycle import CLAIMABLE

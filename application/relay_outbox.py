@@ -3,7 +3,8 @@
 import asyncio
 
 from application.messages import encode
-from application.ports import OutboxRelay, OutboxRow, Publisher
+from application.ports import OutboxRelay, Publisher
+from application.values import OutboxRow
 from domain.errors import BrokerUnavailable, UnroutableMessage
 
 

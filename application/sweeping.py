@@ -6,7 +6,8 @@ the verb decide, so a photo that moved on meanwhile is safe.
 
 from collections.abc import Awaitable, Callable
 
-from application.ports import Database, Due
+from application.ports import Database
+from application.values import Due
 from domain.lifecycle import State
 
 PAGE = 100
