@@ -1,0 +1,60 @@
+"""How background work is kept going: again and again, with jitter, through every outage."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from application.ports import Ids
+from domain.errors import PipelineError
+
+log = logging.getLogger(__name__)
+
+FAILURE_CAP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """One job and its rhythm.
+
+    `work` does a round and says whether more is waiting. Between rounds without more work the
+    loop calls `rest`, or waits `period_seconds`, give or take a fifth. After a failure it waits
+    at least `calm_seconds`.
+    """
+
+    name: str
+    work: Callable[[], Awaitable[bool]]
+    period_seconds: float
+    rest: Callable[[float], Awaitable[None]] | None = None
+    calm_seconds: float = 0.1
+
+
+async def run_loop(loop: Loop, ids: Ids) -> None:
+    """Run until cancelled. Failures are logged and outlived."""
+    failures = 0
+    while True:
+        try:
+            more = await loop.work()
+            failures = 0
+        except PipelineError as error:
+            log.warning("round_failed", extra={"loop": loop.name, "error": str(error)})
+            more, failures = False, failures + 1
+        except Exception:
+            log.exception("round_crashed", extra={"loop": loop.name})
+            more, failures = False, failures + 1
+        if failures:
+            await asyncio.sleep(backoff_seconds(failures, ids) + loop.calm_seconds)
+        elif not more:
+            await _rest(loop, ids)
+
+
+async def _rest(loop: Loop, ids: Ids) -> None:
+    if loop.rest is not None:
+        await loop.rest(loop.period_seconds)
+    else:
+        await asyncio.sleep(loop.period_seconds * (0.8 + 0.4 * ids.fraction()))
+
+
+def backoff_seconds(failures: int, ids: Ids) -> float:
+    """Full jitter up to 0.2, 0.4, 0.8 ... seconds, capped."""
+    return min(FAILURE_CAP_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * ids.fraction()

@@ -1,0 +1,179 @@
+"""The worker's loop: take deliveries, process them, settle them. Any number may run."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from application.messages import ProcessRequest, decode
+from application.ports import Broker, Consumer, Delivery, Ids, Overview, Queue
+from application.process_media import ProcessMedia
+from domain.errors import BrokerUnavailable, DatabaseUnavailable, MalformedMessage, Unavailable
+from domain.lifecycle import State
+from entrypoints.loops import backoff_seconds
+
+log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """`concurrency` photos at once; `grace_seconds` to finish them after a stop; a consumer that
+    gets nothing for `deaf_seconds` while photos wait is deaf.
+    """
+
+    concurrency: int
+    grace_seconds: float
+    deaf_seconds: float = 90.0
+
+
+class ConsumerDeaf(Exception):
+    """Photos wait, nothing is delivered, and reconnecting did not help: let a restart try."""
+
+
+class Worker:
+    """Consumes PROCESS. A delivery is settled in one place, after what it asked for is durable.
+
+    A handler belongs to the worker and not to the connection its delivery came on: when that is
+    lost the photo is finished all the same, and the second delivery finds nothing to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        overview: Overview,
+        process: ProcessMedia,
+        ids: Ids,
+        limits: WorkerLimits,
+    ) -> None:
+        self._broker = broker
+        self._overview = overview
+        self._process = process
+        self._ids = ids
+        self._limits = limits
+        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
+        self._deliveries = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; then finish within the grace time, or release. Raises ConsumerDeaf."""
+        consumer = await self._broker.consume(Queue.PROCESS, prefetch=self._limits.concurrency)
+        feeding = asyncio.create_task(self._feed(consumer))
+        watching = asyncio.create_task(self._watch(consumer))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({feeding, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (feeding, watching):
+                task.cancel()
+            await consumer.stop()
+            await self._wind_down()
+            await _raise_failure(feeding, watching)
+        finally:
+            await _end([feeding, watching, stopping, *self._handlers])
+            await consumer.close()
+
+    async def _wind_down(self) -> None:
+        """Let handlers finish; those that do not in time give their photos back."""
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=self._limits.grace_seconds)
+        self._hurry.set()
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=RELEASE_SECONDS)
+
+    async def _feed(self, consumer: Consumer) -> None:
+        while True:
+            await self._slots.acquire()
+            try:
+                delivery = await consumer.receive()
+            except BaseException:
+                self._slots.release()
+                raise
+            self._deliveries += 1
+            handler = asyncio.create_task(self._handle(delivery))
+            self._handlers.add(handler)
+            handler.add_done_callback(self._handled)
+
+    def _handled(self, handler: asyncio.Task[None]) -> None:
+        self._handlers.discard(handler)
+        self._slots.release()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        """Decide what becomes of the delivery, then settle it: the only place that does."""
+        try:
+            request = decode(delivery.body, delivery.headers)
+        except MalformedMessage as malformed:
+            log.warning("message_malformed", extra={"error": str(malformed)})
+            settle = delivery.dead_letter
+        else:
+            settle = delivery.ack if await self._done(request) else delivery.requeue
+        try:
+            await asyncio.shield(asyncio.ensure_future(settle()))
+        except BrokerUnavailable as error:
+            # It comes again, and there will be nothing left to do.
+            log.info("delivery_not_settled", extra={"error": str(error)})
+
+    async def _done(self, request: ProcessRequest) -> bool:
+        """Whether the request is dealt with. While the database is away the delivery is kept, so
+        that the worker takes no more than it holds already.
+        """
+        failures = 0
+        while not self._hurry.is_set():
+            try:
+                outcome = await self._process(request, self._hurry)
+            except DatabaseUnavailable as error:
+                failures += 1
+                extra = {"media_id": request.media_id, "error": str(error)}
+                log.warning("claim_failed", extra=extra)
+                await asyncio.sleep(backoff_seconds(failures, self._ids))
+            except Exception:
+                # A defect. The broker's delivery limit ends it if it stays.
+                log.exception("handler_crashed", extra={"media_id": request.media_id})
+                await asyncio.sleep(1)
+                return False
+            else:
+                extra = {"media_id": request.media_id, "outcome": outcome.value}
+                log.info("delivery_processed", extra=extra)
+                return True
+        return False
+
+    async def _watch(self, consumer: Consumer) -> None:
+        """Notice a consumer that has gone deaf: reconnect it first, give up second."""
+        suspicions = 0
+        while True:
+            seen = self._deliveries
+            await asyncio.sleep(self._limits.deaf_seconds)
+            idle = seen == self._deliveries and not self._handlers
+            if not (idle and await self._photos_wait()):
+                suspicions = 0
+                continue
+            suspicions += 1
+            if suspicions > 1:
+                raise ConsumerDeaf(f"nothing delivered for {2 * self._limits.deaf_seconds} s")
+            log.warning("consumer_deaf", extra={"idle_seconds": self._limits.deaf_seconds})
+            await consumer.reconnect()
+
+    async def _photos_wait(self) -> bool:
+        """Whether a photo has been waiting, its message sent, for longer than we were idle."""
+        try:
+            backlog = await self._overview.backlog()
+        except Unavailable:
+            return False
+        waiting = backlog.media.get(State.UPLOADED)
+        long_wait = waiting is not None and waiting.oldest_seconds > self._limits.deaf_seconds
+        return long_wait and backlog.outbox.oldest_seconds < self._limits.deaf_seconds
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _raise_failure(*tasks: asyncio.Task[None]) -> None:
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
