@@ -1,0 +1,1 @@
+"""The production database: PostgreSQL 14 or later, through asyncpg."""
