@@ -6,7 +6,8 @@ token of the lease it was done under.
 """
 
 import asyncio
-import logging
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,8 +26,6 @@ from domain.lifecycle import State
 from domain.media import Media
 from domain.parts import Result
 from domain.retry_policy import GiveUp, Retry, RetryPolicy
-
-log = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 
@@ -52,7 +51,11 @@ class Lease:
 
 
 class ProcessMedia:
-    """Handles a request to process a photo, as often as it is delivered."""
+    """Handles a request to process a photo, as often as it is delivered.
+
+    `on_defect` is told the media id and the error when an attempt ends with one that nobody
+    foresaw.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class ProcessMedia:
         ids: Ids,
         policy: RetryPolicy,
         lease: Lease,
+        on_defect: Callable[[str, Exception], None],
     ) -> None:
         self._database = database
         self._store = store
@@ -70,6 +74,7 @@ class ProcessMedia:
         self._ids = ids
         self._policy = policy
         self._lease = lease
+        self._on_defect = on_defect
         self._running: set[tuple[str, int]] = set()
         self._claiming = asyncio.Lock()
 
@@ -186,8 +191,8 @@ class ProcessMedia:
         except DatabaseUnavailable:
             detail = "The database did not answer while the photo was processed."
             return await self._give_back(media, FailureCode.DATABASE_UNAVAILABLE, detail)
-        except Exception:
-            log.exception("attempt_failed", extra={"media_id": media.id})
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the photo must go on
+            self._on_defect(media.id, defect)
             detail = "Something unexpected went wrong; the log of the worker has it."
             return await self._give_back(media, FailureCode.INTERNAL_ERROR, detail)
         assert result is not None, "only the work ends without raising"
@@ -266,12 +271,10 @@ class ProcessMedia:
 
     async def _discard(self, media: Media) -> None:
         """Remove what this attempt wrote; the token in the key keeps others' objects safe."""
-        try:
+        with suppress(StoreUnavailable):  # then the sweeper removes it
             keys = await self._store.list_keys(media.variant_prefix(media.lease_token))
             if keys:
                 await self._store.delete(keys)
-        except StoreUnavailable:
-            log.warning("discard_left_to_sweeper", extra={"media_id": media.id})
 
     async def _persist(self, work: Work[T]) -> T:
         return await transact_patiently(self._database, self._ids, work)

@@ -1,14 +1,14 @@
 """How background work is kept going: again and again, with jitter, through every outage."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from adapters.events import get_logger
 from application.ports import Ids
 from domain.errors import PipelineError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FAILURE_CAP_SECONDS = 5.0
 
@@ -37,10 +37,10 @@ async def run_loop(loop: Loop, ids: Ids) -> None:
             more = await loop.work()
             failures = 0
         except PipelineError as error:
-            log.warning("round_failed", extra={"loop": loop.name, "error": str(error)})
+            log.warning("round_failed", error=error, loop=loop.name)
             more, failures = False, failures + 1
-        except Exception:
-            log.exception("round_crashed", extra={"loop": loop.name})
+        except Exception as defect:  # noqa: BLE001 - a loop that ends is worse than any error
+            log.error("round_crashed", error=defect, loop=loop.name)
             more, failures = False, failures + 1
         if failures:
             await asyncio.sleep(backoff_seconds(failures, ids) + loop.calm_seconds)

@@ -1,11 +1,11 @@
 """The worker's loop: take deliveries, process them, settle them. Any number may run."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.events import get_logger
 from application.messages import ProcessRequest, decode
 from application.ports import Broker, Consumer, Delivery, Ids, Overview, Queue
 from application.process_media import ProcessMedia
@@ -13,7 +13,7 @@ from domain.errors import BrokerUnavailable, DatabaseUnavailable, MalformedMessa
 from domain.lifecycle import State
 from entrypoints.loops import backoff_seconds
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RELEASE_SECONDS = 1.5
 
@@ -106,7 +106,7 @@ class Worker:
         try:
             request = decode(delivery.body, delivery.headers)
         except MalformedMessage as malformed:
-            log.warning("message_malformed", extra={"error": str(malformed)})
+            log.warning("message_malformed", error=malformed)
             settle = delivery.dead_letter
         else:
             settle = delivery.ack if await self._done(request) else delivery.requeue
@@ -114,7 +114,7 @@ class Worker:
             await asyncio.shield(asyncio.ensure_future(settle()))
         except BrokerUnavailable as error:
             # It comes again, and there will be nothing left to do.
-            log.info("delivery_not_settled", extra={"error": str(error)})
+            log.info("delivery_not_settled", reason=str(error))
 
     async def _done(self, request: ProcessRequest) -> bool:
         """Whether the request is dealt with. While the database is away the delivery is kept, so
@@ -126,17 +126,14 @@ class Worker:
                 outcome = await self._process(request, self._hurry)
             except DatabaseUnavailable as error:
                 failures += 1
-                extra = {"media_id": request.media_id, "error": str(error)}
-                log.warning("claim_failed", extra=extra)
+                log.warning("claim_failed", error=error, media_id=request.media_id)
                 await asyncio.sleep(backoff_seconds(failures, self._ids))
-            except Exception:
-                # A defect. The broker's delivery limit ends it if it stays.
-                log.exception("handler_crashed", extra={"media_id": request.media_id})
+            except Exception as defect:  # noqa: BLE001 - the delivery limit ends it if it stays
+                log.error("handler_crashed", error=defect, media_id=request.media_id)
                 await asyncio.sleep(1)
                 return False
             else:
-                extra = {"media_id": request.media_id, "outcome": outcome.value}
-                log.info("delivery_processed", extra=extra)
+                log.info("delivery_processed", media_id=request.media_id, outcome=outcome.value)
                 return True
         return False
 
@@ -153,7 +150,7 @@ class Worker:
             suspicions += 1
             if suspicions > 1:
                 raise ConsumerDeaf(f"nothing delivered for {2 * self._limits.deaf_seconds} s")
-            log.warning("consumer_deaf", extra={"idle_seconds": self._limits.deaf_seconds})
+            log.warning("consumer_deaf", idle_seconds=self._limits.deaf_seconds)
             await consumer.reconnect()
 
     async def _photos_wait(self) -> bool:
