@@ -35,18 +35,21 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> "Endpoint":
-        """Raises InvalidConfiguration for anything but `http(s)://host[:port]`."""
-        parts = urlsplit(url)
+        """Raises InvalidConfiguration, which does not repeat it, for any other form of URL."""
+        malformed = InvalidConfiguration(
+            ["A store endpoint is an address such as http://host:port, without path or password."]
+        )
+        try:
+            parts = urlsplit(url)
+            name, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise malformed from error
         extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
-        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or extra:
-            raise InvalidConfiguration(
-                [
-                    f"The store endpoint {parts.hostname or url!r} is not of the form http://host:port."
-                ]
-            )
-        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        default = parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]
-        host = name if default else f"{name}:{parts.port}"
+        if parts.scheme not in _DEFAULT_PORTS or not name or extra:
+            raise malformed
+        host = f"[{name}]" if ":" in name else name
+        if port not in (None, _DEFAULT_PORTS[parts.scheme]):
+            host = f"{host}:{port}"
         return cls(f"{parts.scheme}://{host}", host)
 
 
