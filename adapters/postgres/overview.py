@@ -8,7 +8,7 @@ from adapters.sql import load_statements
 from application.ports import Overview
 from application.values import Backlog, Waiting
 from domain.failure import FailureCode
-from domain.lifecycle import TERMINAL, State
+from domain.lifecycle import CLAIMABLE, TERMINAL, State
 from domain.media import Media
 
 _SQL = load_statements("adapters.postgres", "overview.sql")
@@ -30,8 +30,12 @@ class PostgresOverview(Overview):
             rows = await connection.fetch(_SQL["backlog"], _UNDER_WAY)
         parts = {row["part"]: Waiting(row["count"], row["oldest_seconds"]) for row in rows}
         outbox, letters = parts.pop("outbox"), parts.pop("dead_letters")
-        media = {State(part): waiting for part, waiting in parts.items()}
-        return Backlog(media=media, outbox=outbox, dead_letters=letters.count)
+        return Backlog(
+            media={State(part): waiting for part, waiting in parts.items()},
+            outbox=outbox,
+            requeued=sum(row["requeued"] for row in rows if row["part"] in CLAIMABLE),
+            dead_letters=letters.count,
+        )
 
     async def totals(self) -> Mapping[State, int]:
         async with self._connections.use() as connection:

@@ -1,17 +1,18 @@
 -- name: backlog
 -- Three counts, each along a partial index that holds unfinished work only.
 SELECT state AS part, count(*) AS count,
-    extract(epoch FROM now() - min(state_since))::float8 AS oldest_seconds
+    extract(epoch FROM now() - min(state_since))::float8 AS oldest_seconds,
+    count(*) FILTER (WHERE requeues > 0) AS requeued
 FROM media
 WHERE deadline_at IS NOT NULL AND state = ANY($1::text[])
 GROUP BY state
 UNION ALL
 SELECT 'outbox', count(*),
-    coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8
+    coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8, 0
 FROM outbox
 WHERE published_at IS NULL AND available_at <= now()
 UNION ALL
-SELECT 'dead_letters', count(*), 0.0::float8
+SELECT 'dead_letters', count(*), 0.0::float8, 0
 FROM dead_letters
 WHERE replayed_at IS NULL
 

@@ -70,7 +70,7 @@ CREATE TABLE media (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- Finished rows are in none of these once they are swept, so their number costs nothing.
-CREATE INDEX media_deadlines ON media (state, deadline_at, id) INCLUDE (state_since)
+CREATE INDEX media_deadlines ON media (state, deadline_at, id) INCLUDE (state_since, requeues)
     WHERE deadline_at IS NOT NULL;
 CREATE INDEX media_failed ON media (updated_at, id) WHERE state = 'FAILED';
 CREATE INDEX media_failed_by_code ON media (failure_code, updated_at, id) WHERE state = 'FAILED';
