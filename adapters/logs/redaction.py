@@ -11,6 +11,7 @@ from typing import Any
 
 HIDDEN = "***"
 TEXT_MAX = 1000
+_READ_MAX = 4 * TEXT_MAX
 _SECRET_MIN = 4  # shorter ones would blank out half of every line
 
 _NAMES = (
@@ -45,6 +46,8 @@ class Redactor:
 
     def text(self, value: str) -> str:
         """`value` without secrets, at most TEXT_MAX characters and a mark."""
+        if len(value) > _READ_MAX:  # the rules below take time; half a secret must not survive
+            value = value[:_READ_MAX].rpartition(" ")[0] or value[:TEXT_MAX]
         if self._known is not None:
             value = self._known.sub(HIDDEN, value)
         for pattern, replacement in _RULES:

@@ -1,6 +1,7 @@
 """Watches the image engine from outside; what happened in the child is told by its timings."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -29,9 +30,11 @@ class ObservedEngine(ImageEngine):
 
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
         started = asyncio.get_running_loop().time()
+        # What the caller does with a variant, uploading it, is no part of the rendering.
+        outside = contextvars.copy_context()
         attributes = {"recipe.name": job.recipe.name, "image.content_type": job.content_type}
         with self._tracing.span("render", attributes) as span:
-            rendering = await self._render(job, on_variant)
+            rendering = await self._render(job, lambda file: outside.run(on_variant, file))
             self._tell_span(span, rendering)
         seconds = asyncio.get_running_loop().time() - started
         self._metrics.observe(STAGE_SECONDS, seconds, stage="render")

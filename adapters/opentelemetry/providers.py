@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
@@ -32,6 +32,7 @@ class Telemetry:
     _registry: CollectorRegistry
     _tracers: TracerProvider
     _meters: MeterProvider
+    _scraping: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def start(
@@ -76,7 +77,8 @@ class Telemetry:
 
     def render_metrics(self) -> tuple[bytes, str]:
         """The metrics page and its content type. Some milliseconds; also after `shutdown`."""
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        with self._scraping:  # the exporter's collector mixes up scrapes that overlap
+            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def shutdown(self, timeout_seconds: float = 5.0) -> bool:
         """Send what is left; False if that took longer than `timeout_seconds` and was left undone.
