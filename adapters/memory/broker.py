@@ -26,7 +26,7 @@ class MemoryBroker(Broker, Publisher, Dependency):
     def __init__(self, *, delivery_limit: int = 20) -> None:
         self.delivery_limit = delivery_limit
         self.queues: dict[Queue, deque[Message]] = {queue: deque() for queue in Queue}
-        self.consumers: set[MemoryConsumer] = set()
+        self.consumers: dict[MemoryConsumer, None] = {}
         self.routable = True
 
     async def publish(self, message_id: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ class MemoryBroker(Broker, Publisher, Dependency):
     async def consume(self, queue: Queue, *, prefetch: int) -> "MemoryConsumer":
         await asyncio.sleep(0)
         consumer = MemoryConsumer(self, queue, prefetch)
-        self.consumers.add(consumer)
+        self.consumers[consumer] = None
         return consumer
 
     @property
@@ -99,7 +99,7 @@ class MemoryConsumer(Consumer):
     async def close(self) -> None:
         await asyncio.sleep(0)
         self._taking = False
-        self.broker.consumers.discard(self)
+        self.broker.consumers.pop(self, None)
         self.drop()
 
     def drop(self) -> None:

@@ -1,0 +1,69 @@
+"""Which faults a run has, and how often each: drawn from the seed, so that every run is another.
+
+Some runs are calm but for one kind of fault, some are a storm of all of them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+# Faults of one call, with the largest probability that a run may draw for it.
+CALL_FAULTS: dict[str, float] = {
+    "database_unavailable": 0.05,
+    "commit_lost": 0.05,
+    "commit_answer_lost": 0.08,
+    "publish_failed": 0.2,
+    "publish_confirm_lost": 0.2,
+    "publish_confirm_late": 0.3,
+    "message_duplicated": 0.2,
+    "message_delayed": 0.2,
+    "message_reordered": 0.3,
+    "message_lost": 0.05,
+    "message_garbled": 0.02,
+    "ack_lost": 0.2,
+    "store_failed": 0.1,
+    "store_written_but_failed": 0.1,
+    "engine_failed": 0.1,
+}
+# Faults that strike at any step, with their largest probability per step.
+STEP_FAULTS: dict[str, float] = {
+    "worker_crashed": 0.002,
+    "dispatcher_crashed": 0.001,
+    "api_crashed": 0.002,
+    "process_paused": 0.001,
+    "connection_dropped": 0.002,
+    "consumer_deafened": 0.0002,
+    "worker_stopped": 0.001,
+    "database_outage": 0.0003,
+    "broker_outage": 0.0003,
+    "store_outage": 0.0003,
+}
+CLOCK_SKEW = "clock_skew"
+ALL_FAULTS = frozenset({*CALL_FAULTS, *STEP_FAULTS, CLOCK_SKEW})
+
+
+@dataclass
+class Faults:
+    """The faults of one run. `struck` counts those that happened."""
+
+    random: Random
+    rates: dict[str, float] = field(default_factory=dict[str, float])
+    struck: Counter[str] = field(default_factory=Counter[str])
+    on: bool = True
+
+    @classmethod
+    def drawn(cls, random: Random) -> "Faults":
+        faults = cls(random)
+        intensity = random.random()
+        for name, largest in sorted({**CALL_FAULTS, **STEP_FAULTS}.items()):
+            present = random.random() < intensity
+            faults.rates[name] = largest * random.random() if present else 0.0
+        return faults
+
+    def strikes(self, name: str) -> bool:
+        """Whether this fault happens now."""
+        rate = self.rates[name]
+        if not self.on or rate == 0.0 or self.random.random() >= rate:
+            return False
+        self.struck[name] += 1
+        return True
