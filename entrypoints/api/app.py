@@ -7,6 +7,7 @@ from datetime import datetime
 from litestar import Litestar
 from litestar.types import ASGIApp
 
+from adapters.filesystem import FilesystemStore
 from application.ports import Dependency, UrlSigner
 from entrypoints.api.framework import build
 from entrypoints.api.media_calls import (
@@ -16,6 +17,7 @@ from entrypoints.api.media_calls import (
     MediaCalls,
     RequestsUpload,
 )
+from entrypoints.api.object_calls import ObjectCalls
 from entrypoints.api.operations import Metrics, Operations
 from entrypoints.api.readiness import Readiness
 
@@ -26,7 +28,7 @@ class ApiParts:
 
     `clock` is that of this machine: it says when a link that is signed now expires. `middleware`
     wraps the whole application, its error answers included. `cors_origins` are the origins whose
-    scripts may call; none switches CORS off.
+    scripts may call; none switches CORS off. `objects` is the store whose links end at this API.
     """
 
     request_upload: RequestsUpload
@@ -41,6 +43,7 @@ class ApiParts:
     current_traceparent: Callable[[], str | None] = lambda: None
     cors_origins: Sequence[str] = ("*",)
     notes: Sequence[str] = ()
+    objects: FilesystemStore | None = None
     middleware: Callable[[ASGIApp], ASGIApp] | None = None
 
 
@@ -55,8 +58,9 @@ def create_app(parts: ApiParts) -> Litestar:
         attempts_max=parts.attempts_max,
         current_traceparent=parts.current_traceparent,
     )
+    objects = ObjectCalls(parts.objects).routes() if parts.objects else []
     app = build(
-        [*media.routes(), *Operations(readiness, parts.metrics).routes()],
+        [*media.routes(), *objects, *Operations(readiness, parts.metrics).routes()],
         open_while_serving=readiness,
         current_traceparent=parts.current_traceparent,
         cors_origins=parts.cors_origins,

@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
@@ -21,12 +20,10 @@ from domain.parts import Variant
 from entrypoints.api.answers import NO_STORE, Answer
 from entrypoints.api.documents import media_document, upload_ticket
 from entrypoints.api.framework import READ, route
-from entrypoints.api.requests import CompletionRequest, UploadRequest, read_json
+from entrypoints.api.requests import AnyRequest, CompletionRequest, UploadRequest, read_json
 
 POLL_SECONDS_MAX = 30
 _MEDIA_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
-
-AnyRequest = Request[Any, Any, Any]
 
 _encode = msgspec.json.Encoder().encode
 _upload_request = msgspec.json.Decoder(UploadRequest)

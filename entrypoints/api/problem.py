@@ -21,6 +21,7 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from adapters.events import get_logger
+from adapters.filesystem import errors as store
 from domain import errors
 from entrypoints.api.answers import Answer
 
@@ -115,6 +116,16 @@ TABLE: dict[type[BaseException], Kind] = {
         "Send JSON with the header Content-Type: application/json.",
     ),
     ClientGone: Kind("client-gone", 400, "The body ended too early.", "Send the whole body."),
+    # What the store of the embedded set refuses.
+    store.SignatureDoesNotMatch: Kind("signature-mismatch", 403, "The link is not valid."),
+    store.LinkExpired: Kind("link-expired", 403, "The link has expired."),
+    store.ObjectNotFound: Kind("object-not-found", 404, "There is no such object."),
+    store.LengthRequired: Kind("length-required", 411, "The length of the body is missing."),
+    store.AlreadyStored: Kind("already-uploaded", 412, "This upload can be made once only."),
+    store.BodyTooLarge: Kind("body-too-large", 413, "The body is too large."),
+    store.ChecksumMismatch: Kind("checksum-mismatch", 400, "The body has another checksum."),
+    store.BodyIncomplete: Kind("body-incomplete", 400, "The body has another length."),
+    store.InvalidKey: Kind("invalid-key", 400, "No object can have this key."),
     # What the framework says.
     NotFoundException: Kind("not-found", 404, "There is nothing here.", "No such path."),
     MethodNotAllowedException: Kind(
@@ -193,7 +204,8 @@ def exception_handler(
 def _detail(kind: Kind, error: Exception) -> str:
     if kind.detail is not None:
         return kind.detail
-    return error.detail if isinstance(error, HTTPException) else str(error)
+    text = error.detail if isinstance(error, HTTPException) else str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _field_errors(error: Exception) -> list[FieldError] | msgspec.UnsetType:

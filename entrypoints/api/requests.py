@@ -5,6 +5,7 @@ the use cases.
 """
 
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from entrypoints.api.problem import ClientGone, FieldError, InvalidRequest, Malf
 BODY_BYTES_MAX = 64 * 1024
 
 T = TypeVar("T")
+AnyRequest = Request[Any, Any, Any]
 
 
 class UploadRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +59,7 @@ class CompletionRequest(msgspec.Struct, forbid_unknown_fields=True):
     original_key: Annotated[str, Meta(description="As answered by POST /upload-url.")]
 
 
-async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
+async def read_json(request: AnyRequest, decoder: msgspec.json.Decoder[T]) -> T:
     """The body as the decoder's type; a missing Content-Type is taken for JSON."""
     _check_declared_type(request.headers.get("content-type", ""))
     try:
@@ -70,6 +72,18 @@ async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decod
         raise InvalidRequest(field_error(str(error))) from error
     except (ValueError, RecursionError) as error:
         raise MalformedJson("the body is not JSON") from error
+
+
+async def body_chunks(request: AnyRequest) -> AsyncIterator[bytes]:
+    """The body as it arrives, without a limit: for receivers that have their own."""
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientGone("the client hung up while sending its body")
+        if message["body"]:
+            yield message["body"]
+        if not message["more_body"]:
+            return
 
 
 def _check_declared_type(value: str) -> None:
