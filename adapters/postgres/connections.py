@@ -8,7 +8,7 @@ connection, for a statement, for a lock, and for a transaction that does nothing
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -169,9 +169,15 @@ class Connections:
         If it was silent, so are its idle sisters, most likely: they must not cost a time limit
         each.
         """
-        connection.terminate()
+        discard(connection)
         if isinstance(error.__cause__, TimeoutError):
             await self._pool.expire_connections()
+
+
+def discard(connection: Connection) -> None:
+    """Cut the connection off. One that was lost is out of our hands already; the pool knows."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _watch_peer(session: _Session) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from adapters.postgres.connections import Connection
+from adapters.postgres.connections import Connection, discard
 from adapters.postgres.errors import Translating
 from domain.errors import VersionConflict
 
@@ -65,6 +65,6 @@ class Transaction:
         try:
             await self._connection.execute("ROLLBACK")
         except BaseException as error:
-            self._connection.terminate()
+            discard(self._connection)
             if not isinstance(error, Exception):
                 raise
