@@ -35,3 +35,8 @@ class SystemIds(Ids):
         """
         letters = (secrets.choice(_BASE32) for _ in range(WORKER_ID_RANDOM_CHARACTERS))
         return "worker-" + "".join(letters)
+
+
+def random_bytes(count: int) -> bytes:
+    """Bytes that nobody can guess, for secrets."""
+    return secrets.token_bytes(count)

@@ -2,11 +2,9 @@
 
 Each process keeps its attempts' folders in one folder of its own, in which it holds a lock on
 the file `lock` for as long as it lives. The kernel drops the lock with the process, however that
-ends, so whoever can take the lock of a folder knows that its owner is gone. A process id would
-not tell: it is used again, and means another process in another container.
+ends, so whoever can take the lock of a folder knows that its owner is gone.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -14,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from adapters.file_locks import try_lock
 from adapters.threads import run_to_the_end
 from application.ports import Scratch
 
@@ -55,31 +54,10 @@ class TempScratch(Scratch):
         self._root.mkdir(parents=True, exist_ok=True)
         while self._own is None:
             candidate = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
-            lock = _try_lock(candidate)
+            lock = try_lock(candidate / _LOCK)
             if lock is not None:
                 self._own, self._lock = candidate, lock
         return self._own
-
-
-def _try_lock(folder: Path) -> int | None:
-    """The descriptor that holds the folder's lock, or None if another process has it.
-
-    A sweeper removes a folder while it holds the lock, so a lock is only good if the file is
-    still the one in the folder.
-    """
-    path = folder / _LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False)):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
 
 
 def _sweep(root: Path) -> int:
@@ -87,7 +65,7 @@ def _sweep(root: Path) -> int:
     for folder in sorted(root.glob(f"{PREFIX}*")):
         if not _is_ours(folder):
             continue
-        lock = _try_lock(folder)
+        lock = try_lock(folder / _LOCK)
         if lock is not None:
             _remove(folder)
             os.close(lock)

@@ -1,0 +1,28 @@
+"""Locks on files that say whether their owner lives: the kernel drops them with the process.
+
+A process id would not tell: it is used again, and means another process in another container.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock on the file, made if need be; None if another has it.
+
+    Who cleans up after the dead removes a file while holding its lock, so a lock is only good if
+    the file is still the one under that name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False)):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
