@@ -47,7 +47,7 @@ class Redactor:
     def text(self, value: str) -> str:
         """`value` without secrets, at most TEXT_MAX characters and a mark."""
         if len(value) > _READ_MAX:  # the rules below take time; half a secret must not survive
-            value = value[:_READ_MAX].rpartition(" ")[0] or value[:TEXT_MAX]
+            value = f"{value[:_READ_MAX].rpartition(' ')[0] or value[:TEXT_MAX]}…"
         if self._known is not None:
             value = self._known.sub(HIDDEN, value)
         for pattern, replacement in _RULES:

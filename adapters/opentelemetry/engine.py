@@ -17,7 +17,6 @@ from domain.errors import ProcessingFailed
 from domain.failure import SUSPECT
 
 _log = get_logger("pipeline.engine")
-_SEPARATORS = str.maketrans(dict.fromkeys(":./ ", "\0"))
 
 
 class ObservedEngine(ImageEngine):
@@ -80,6 +79,6 @@ class ObservedEngine(ImageEngine):
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Stage and variant of a timing's name: `encode:large`, or `decode` alone."""
-    stage, _, variant = name.translate(_SEPARATORS).partition("\0")
+    """Stage and variant of a timing's name: `encode.large`, or `decode` alone."""
+    stage, _, variant = name.partition(".")
     return stage, variant

@@ -192,8 +192,13 @@ STAGE_SECONDS = Instrument(
     name="pipeline.stage.duration",
     kind=Kind.HISTOGRAM,
     unit="s",
-    meaning="Time of each stage of an attempt; `render` is the whole life of the child process.",
-    labels={"stage": ("download", "render", "start", "decode", "encode", "upload", "commit")},
+    meaning="Time of each stage of an attempt; `render` is the child's whole life, what follows its parts.",
+    labels={
+        "stage": (
+            *("download", "render", "upload", "commit"),
+            *("start", "header", "decode", "resize", "encode", "placeholder"),
+        )
+    },
     where=_WORKER,
     buckets=_STAGE_SECONDS,
 )
