@@ -1,0 +1,96 @@
+"""From the bytes of a photo to frames in memory, upright and in a working mode."""
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+
+from PIL import Image
+
+from adapters.pillow.film import Film
+from adapters.pillow.modes import to_working
+from adapters.sandbox.containers import Kind
+
+PLUGINS = {
+    Kind.JPEG: "JPEG",
+    Kind.PNG: "PNG",
+    Kind.WEBP: "WEBP",
+    Kind.GIF: "GIF",
+    Kind.AVIF: "AVIF",
+    Kind.TIFF: "TIFF",
+}
+_MOVING = frozenset({Kind.PNG, Kind.WEBP, Kind.GIF, Kind.AVIF})
+_ORIENTATION_TAG = 0x0112
+_T = Image.Transpose
+_TURNS = {
+    2: _T.FLIP_LEFT_RIGHT,
+    3: _T.ROTATE_180,
+    4: _T.FLIP_TOP_BOTTOM,
+    5: _T.TRANSPOSE,
+    6: _T.ROTATE_270,
+    7: _T.TRANSVERSE,
+    8: _T.ROTATE_90,
+}
+_ON_ITS_SIDE = 5  # orientations from here on swap width and height
+_BAD_EXIF = (
+    SyntaxError, ValueError, LookupError, TypeError, OSError, AttributeError, ArithmeticError,
+    struct.error,
+)  # fmt: skip
+
+
+def open_header(data: bytes, kind: Kind) -> Image.Image:
+    """The picture with its header read, by the one plug-in that `kind` allows."""
+    return Image.open(BytesIO(data), formats=(PLUGINS[kind],))
+
+
+def count_frames(picture: Image.Image, kind: Kind) -> int:
+    """Frames of an animation. Pages of a TIFF and extra pictures of a JPEG are never decoded."""
+    return int(getattr(picture, "n_frames", 1)) if kind in _MOVING else 1
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF (or XMP) orientation, 1 to 8; 1 where there is none that makes sense."""
+    try:
+        value: object = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except _BAD_EXIF:
+        return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def lies_on_its_side(picture: Image.Image) -> bool:
+    """Whether width and height change places when the picture is put upright."""
+    return orientation(picture) >= _ON_ITS_SIDE
+
+
+def read_still(picture: Image.Image) -> Film:
+    """The first frame."""
+    return Film(frames=(_upright(picture),))
+
+
+def read_film(picture: Image.Image, frames: int) -> Film:
+    """All frames, as the format composes them one over the other."""
+    found = list(_frames(picture, frames))
+    return Film(
+        frames=tuple(frame for frame, _ in found),
+        durations=tuple(duration for _, duration in found),
+        loop=_loop(picture),
+    )
+
+
+def _frames(picture: Image.Image, frames: int) -> Iterator[tuple[Image.Image, int]]:
+    # The default image of an animated PNG is for viewers that can't play it.
+    first = 1 if getattr(picture, "default_image", False) else 0
+    for number in range(first, frames):
+        picture.seek(number)
+        yield _upright(picture), int(picture.info.get("duration", 0))
+
+
+def _loop(picture: Image.Image) -> int:
+    value: object = picture.info.get("loop", 0 if picture.format != "GIF" else 1)
+    return value if isinstance(value, int) and 0 <= value <= 0xFFFF else 0  # noqa: PLR2004
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()
+    turn = _TURNS.get(orientation(picture))
+    working = to_working(picture)
+    return working.transpose(turn) if turn is not None else working.copy()
