@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from adapters.filesystem import FilesystemStore
 from application.ports import Dependency, UrlSigner
-from entrypoints.api.framework import build
+from entrypoints.api.answers import Answer
+from entrypoints.api.framework import READ, build, route
 from entrypoints.api.media_calls import (
     CompletesUpload,
     GetsMedia,
@@ -18,6 +20,7 @@ from entrypoints.api.media_calls import (
     RequestsUpload,
 )
 from entrypoints.api.object_calls import ObjectCalls
+from entrypoints.api.openapi import document
 from entrypoints.api.operations import Metrics, Operations
 from entrypoints.api.readiness import Readiness
 
@@ -59,8 +62,9 @@ def create_app(parts: ApiParts) -> Litestar:
         current_traceparent=parts.current_traceparent,
     )
     objects = ObjectCalls(parts.objects).routes() if parts.objects else []
+    pages = Operations(readiness, parts.metrics).routes()
     app = build(
-        [*media.routes(), *objects, *Operations(readiness, parts.metrics).routes()],
+        [*media.routes(), *objects, *pages, _contract(parts)],
         open_while_serving=readiness,
         current_traceparent=parts.current_traceparent,
         cors_origins=parts.cors_origins,
@@ -68,3 +72,13 @@ def create_app(parts: ApiParts) -> Litestar:
     if parts.middleware is not None:
         app.asgi_handler = parts.middleware(app.asgi_handler)
     return app
+
+
+def _contract(parts: ApiParts) -> HTTPRouteHandler:
+    """The OpenAPI document, encoded once."""
+    answer = Answer(200, document(with_objects=parts.objects is not None))
+
+    async def contract() -> ASGIApp:
+        return answer
+
+    return route("/openapi.json", READ, contract)

@@ -17,6 +17,7 @@ from domain.media import Media
 from domain.parts import Attempt, Outcome, Placeholder, Variant
 from entrypoints.api.problem import trace_id_of
 
+Time = Annotated[datetime, Meta(tz=True)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 MediaId = Annotated[str, Meta(pattern="^[0-9A-HJKMNP-TV-Z]{26}$")]
@@ -31,7 +32,7 @@ class UploadTicketDocument(Struct):
     upload_headers: Annotated[
         Mapping[str, str], Meta(description="Every header the client must send with its PUT.")
     ]
-    expires_at: datetime
+    expires_at: Time
     max_bytes: Annotated[int, Meta(description="The largest original accepted.")]
 
 
@@ -69,8 +70,8 @@ class AttemptDocument(Struct):
 
     number: int
     worker_id: str
-    started_at: datetime
-    finished_at: datetime | None
+    started_at: Time
+    finished_at: Time | None
     outcome: Outcome | None
     error_code: FailureCode | None
     detail: str | None
@@ -92,18 +93,18 @@ class MediaDocument(Struct):
     media_id: MediaId
     status: State
     final_url: str | None
-    final_url_expires_at: datetime | None
+    final_url_expires_at: Time | None
     file_name: str
     content_type: str
     original_key: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     original: OriginalDocument | None
     variants: list[VariantDocument]
     placeholder: PlaceholderDocument | None
     attempt: int
     attempts_max: int
-    next_attempt_at: datetime | None
+    next_attempt_at: Time | None
     attempts: list[AttemptDocument]
     failure: FailureDocument | None
     trace_id: TraceId | None
