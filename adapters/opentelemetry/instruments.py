@@ -192,7 +192,7 @@ STAGE_SECONDS = Instrument(
     name="pipeline.stage.duration",
     kind=Kind.HISTOGRAM,
     unit="s",
-    meaning="Time of each stage of an attempt; `render` is the child's whole life, what follows its parts.",
+    meaning="Time of each stage; `render` is the child's whole life, `start` and on its parts.",
     labels={
         "stage": (
             *("download", "render", "upload", "commit"),

@@ -1,28 +1,36 @@
-"""Stock instrumentation of the drivers, where it serves: one span a query, one a call to S3.
+"""Stock instrumentation where it serves: one span for each query of asyncpg.
 
-Their spans appear only below one of ours: a poll makes none. Attribute names are the stable ones
-if OTEL_SEMCONV_STABILITY_OPT_IN contains `database`, which the libraries read themselves. Query
-parameters are never captured.
+Its spans appear only below one of ours: a poll makes none. Attribute names are the stable ones if
+OTEL_SEMCONV_STABILITY_OPT_IN contains `database`, which the library reads itself. Parameters of
+queries are never captured.
+
+The stock ones for ASGI (see `http`), aio-pika (see `messages`) and botocore are not used. The
+last one sees nothing: image bytes do not pass through botocore, and `ObservedStore` has spans.
 """
+
+import re
 
 from opentelemetry.instrumentation.asyncpg import (  # pyright: ignore[reportMissingTypeStubs]
     AsyncPGInstrumentor,
 )
-from opentelemetry.instrumentation.botocore import (  # pyright: ignore[reportMissingTypeStubs]
-    AiobotocoreInstrumentor,
-)
 from opentelemetry.sdk.trace import TracerProvider
 
 
+class _Instrumentor(AsyncPGInstrumentor):
+    """Names spans by the first word of a statement, which in `.sql` files follows a comment."""
+
+    _leading_comment_remover = re.compile(r"^(?:\s*(?:--[^\n]*\n|/\*.*?\*/))*", re.DOTALL)
+
+
 def instrument_libraries(tracers: TracerProvider) -> None:
-    """Patch asyncpg and aiobotocore in this process; a second call changes nothing."""
-    for instrumentor in (AsyncPGInstrumentor(), AiobotocoreInstrumentor()):
-        if not instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.instrument(tracer_provider=tracers)
+    """Patch asyncpg in this process; a second call changes nothing."""
+    instrumentor = _Instrumentor()
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.instrument(tracer_provider=tracers)
 
 
 def restore_libraries() -> None:
     """Undo `instrument_libraries`."""
-    for instrumentor in (AsyncPGInstrumentor(), AiobotocoreInstrumentor()):
-        if instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.uninstrument()
+    instrumentor = _Instrumentor()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()

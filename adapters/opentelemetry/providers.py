@@ -30,8 +30,9 @@ class Telemetry:
     tracing: Tracing
     library_tracers: TracerProvider
     _registry: CollectorRegistry
-    _tracers: TracerProvider
     _meters: MeterProvider
+    _closing: threading.Thread
+    _closed: threading.Event = field(default_factory=threading.Event)
     _scraping: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -71,8 +72,8 @@ class Telemetry:
             tracing=Tracing(tracers.get_tracer(_SCOPE, version)),
             library_tracers=library,
             _registry=registry,
-            _tracers=tracers,
             _meters=meters,
+            _closing=threading.Thread(target=tracers.shutdown, daemon=True),
         )
 
     def render_metrics(self) -> tuple[bytes, str]:
@@ -85,11 +86,12 @@ class Telemetry:
 
         Blocks: call it last, or in a thread.
         """
-        closing = threading.Thread(target=self._tracers.shutdown, daemon=True)
-        closing.start()
-        closing.join(timeout_seconds)
-        self._meters.shutdown(timeout_millis=timeout_seconds * 1000)
-        return not closing.is_alive()
+        if not self._closed.is_set():
+            self._closed.set()
+            self._closing.start()
+            self._meters.shutdown(timeout_millis=timeout_seconds * 1000)
+        self._closing.join(timeout_seconds)
+        return not self._closing.is_alive()
 
 
 def _tracers(

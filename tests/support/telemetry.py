@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.memory.database import MemoryDatabase
 from adapters.opentelemetry import (
     MessageTelemetry,
     ObservedCompleteUpload,
@@ -20,6 +21,7 @@ from adapters.opentelemetry import (
 )
 from adapters.opentelemetry.instruments import Instrument, Kind
 from adapters.opentelemetry.tracing import Tracing
+from adapters.postgres.database import PostgresDatabase
 from application.complete_upload import CompleteUpload
 from application.make_variants import MakeVariants
 from application.messages import decode
@@ -85,10 +87,16 @@ def identity(span: ReadableSpan) -> tuple[int, int]:
 class WatchedPipeline:
     """The use cases on the memory set, as entry points compose them: every port observed."""
 
-    def __init__(self, pipeline: Pipeline, watched: Watched) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        watched: "Watched | Telemetry",
+        database: MemoryDatabase | PostgresDatabase | None = None,
+    ) -> None:
         self.pipeline = pipeline
         metrics, tracing = watched.metrics, watched.tracing
-        self.database = ObservedDatabase(pipeline.database, metrics, tracing, system="memory")
+        inner = database or pipeline.database
+        self.database = ObservedDatabase(inner, metrics, tracing, system="memory")
         self.store = ObservedStore(pipeline.store, metrics, tracing)
         self.engine = ObservedEngine(pipeline.engine, metrics, tracing)
         self.messages = MessageTelemetry(metrics, tracing, system="memory")
@@ -107,7 +115,7 @@ class WatchedPipeline:
             tracing,
         )
         publisher = ObservedPublisher(pipeline.broker, metrics, tracing, system="memory")
-        self.relay_outbox = RelayOutbox(relay=pipeline.database.relay, publisher=publisher)
+        self.relay_outbox = RelayOutbox(relay=inner.relay, publisher=publisher)
         self.recover_leases = RecoverLeases(
             database=self.database, ids=pipeline.ids, policy=pipeline.policy
         )
