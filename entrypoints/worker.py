@@ -1,14 +1,15 @@
 """The worker's loop: take deliveries, process them, settle them. Any number may run."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from adapters.events import get_logger
 from application.messages import ProcessRequest, decode
 from application.ports import Broker, Consumer, Delivery, Ids, Overview, Queue
-from application.process_media import ProcessMedia
+from application.process_media import Processed, ProcessMedia
 from domain.errors import BrokerUnavailable, DatabaseUnavailable, MalformedMessage, Unavailable
 from domain.lifecycle import State
 from entrypoints.loops import backoff_seconds
@@ -27,6 +28,53 @@ class WorkerLimits:
     concurrency: int
     grace_seconds: float
     deaf_seconds: float = 90.0
+
+
+class Handling(Protocol):
+    """Is told what becomes of one delivery."""
+
+    def finished(self, outcome: str) -> None:
+        """`outcome` is a value of `Processed`, or `requeued`."""
+        ...
+
+    def settling(self, answer: str) -> AbstractContextManager[None]:
+        """Settling happens inside; `answer` is ack or requeue."""
+        ...
+
+
+class DeliveryObserver(Protocol):
+    """Watches deliveries from outside: spans and counts."""
+
+    def process_span(
+        self, request: ProcessRequest, delivery: Delivery
+    ) -> AbstractContextManager[Handling]:
+        """All that is done for the delivery happens inside."""
+        ...
+
+    def malformed(self, delivery: Delivery) -> None:
+        """The delivery is no message of ours."""
+        ...
+
+
+class Unobserved(DeliveryObserver):
+    """Nobody watches."""
+
+    @contextmanager
+    def process_span(self, request: ProcessRequest, delivery: Delivery) -> Generator[Handling]:
+        del request, delivery
+        yield _Unheard()
+
+    def malformed(self, delivery: Delivery) -> None:
+        del delivery
+
+
+class _Unheard(Handling):
+    def finished(self, outcome: str) -> None:
+        del outcome
+
+    def settling(self, answer: str) -> AbstractContextManager[None]:
+        del answer
+        return nullcontext()
 
 
 class ConsumerDeaf(Exception):
@@ -48,12 +96,14 @@ class Worker:
         process: ProcessMedia,
         ids: Ids,
         limits: WorkerLimits,
+        observer: DeliveryObserver | None = None,
     ) -> None:
         self._broker = broker
         self._overview = overview
         self._process = process
         self._ids = ids
         self._limits = limits
+        self._observer = observer or Unobserved()
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._handlers: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
@@ -102,28 +152,31 @@ class Worker:
         self._slots.release()
 
     async def _handle(self, delivery: Delivery) -> None:
-        """Decide what becomes of the delivery, then settle it: the only place that does."""
+        """Decide what becomes of the delivery, then settle it."""
         try:
             request = decode(delivery.body, delivery.headers)
         except MalformedMessage as malformed:
             log.warning("message_malformed", error=malformed)
-            settle = delivery.dead_letter
-        else:
-            settle = delivery.ack if await self._done(request) else delivery.requeue
-        try:
-            await asyncio.shield(asyncio.ensure_future(settle()))
-        except BrokerUnavailable as error:
-            # It comes again, and there will be nothing left to do.
-            log.info("delivery_not_settled", reason=str(error))
+            self._observer.malformed(delivery)
+            await _settle(delivery.dead_letter)
+            return
+        with self._observer.process_span(request, delivery) as handling:
+            outcome = await self._outcome(request)
+            handling.finished(outcome or "requeued")
+            settle = delivery.ack if outcome else delivery.requeue
+            with handling.settling("ack" if outcome else "requeue"):
+                await _settle(settle)
 
-    async def _done(self, request: ProcessRequest) -> bool:
-        """Whether the request is dealt with. While the database is away the delivery is kept, so
-        that the worker takes no more than it holds already.
+    async def _outcome(self, request: ProcessRequest) -> Processed | None:
+        """How the request was dealt with; None if it was not, and somebody else should try.
+
+        While the database is away the delivery is kept, so that the worker takes no more than it
+        holds already.
         """
         failures = 0
         while not self._hurry.is_set():
             try:
-                outcome = await self._process(request, self._hurry)
+                return await self._process(request, self._hurry)
             except DatabaseUnavailable as error:
                 failures += 1
                 log.warning("claim_failed", error=error, media_id=request.media_id)
@@ -131,11 +184,8 @@ class Worker:
             except Exception as defect:  # noqa: BLE001 - the delivery limit ends it if it stays
                 log.error("handler_crashed", error=defect, media_id=request.media_id)
                 await asyncio.sleep(1)
-                return False
-            else:
-                log.info("delivery_processed", media_id=request.media_id, outcome=outcome.value)
-                return True
-        return False
+                return None
+        return None
 
     async def _watch(self, consumer: Consumer) -> None:
         """Notice a consumer that has gone deaf: reconnect it first, give up second."""
@@ -162,6 +212,15 @@ class Worker:
         waiting = backlog.media.get(State.UPLOADED)
         long_wait = waiting is not None and waiting.oldest_seconds > self._limits.deaf_seconds
         return long_wait and backlog.outbox.oldest_seconds < self._limits.deaf_seconds
+
+
+async def _settle(settle: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The one place where deliveries are settled; not even a cancellation interrupts it."""
+    try:
+        await asyncio.shield(asyncio.ensure_future(settle()))
+    except BrokerUnavailable as error:
+        # It comes again, and there will be nothing left to do.
+        log.info("delivery_not_settled", reason=str(error))
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
