@@ -152,7 +152,6 @@ async def _telemetry(
     telemetry = Telemetry.start(
         f"image-pipeline-{process}",
         VERSION,
-        AdapterSet,
         roles=roles,
         otlp_endpoint=settings.otel_exporter_otlp_endpoint or None,
     )

@@ -19,6 +19,7 @@ _QUIET = {
     "asyncio": logging.WARNING,
     "urllib3": logging.ERROR,
     "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
     "httpx": logging.WARNING,
 }
 
