@@ -92,10 +92,13 @@ def full_backlog() -> Generator[int]:
 
 
 class Deaf(asyncio.Protocol):
-    """Accepts a connection and never reads from it."""
+    """Accepts one connection and never reads from it."""
+
+    transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.ReadTransport", transport).pause_reading()
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.pause_reading()
 
 
 async def test_a_store_that_stops_reading_ends_an_upload_in_time(folder: Path) -> None:
@@ -103,10 +106,12 @@ async def test_a_store_that_stops_reading_ends_an_upload_in_time(folder: Path) -
     limits = Limits(
         connect_timeout_seconds=0.2, read_timeout_seconds=0.2, bytes_per_second_min=100_000_000
     )
-    deaf = await asyncio.get_running_loop().create_server(Deaf, "127.0.0.1", 0)
-    access = MinioAccess(f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}", "a", "b")
-    async with deaf, opened(access, limits=limits) as store, asyncio.timeout(3):
+    deaf = Deaf()
+    server = await asyncio.get_running_loop().create_server(lambda: deaf, "127.0.0.1", 0)
+    access = MinioAccess(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", "b")
+    async with server, opened(access, limits=limits) as store, asyncio.timeout(3):
         await unavailable(CALLS["upload"](store, folder))
+        deaf.transport.abort()
 
 
 async def test_an_answer_cut_short_leaves_no_file(folder: Path) -> None:

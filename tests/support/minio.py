@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from adapters.minio import Limits, MinioStore
+from tests.support.leaks import no_leaks
 from tests.support.services import MinioAccess
 
 SHORT = Limits(connect_timeout_seconds=0.2, read_timeout_seconds=0.2, check_timeout_seconds=0.2)
@@ -31,7 +32,7 @@ async def opened(
     clock: Callable[[], datetime] = utc_now,
     limits: Limits | None = None,
 ) -> AsyncGenerator[MinioStore]:
-    """An open store; on leaving, every connection that it took from its pool must be back."""
+    """An open store; it must have given back its connections on leaving, and nothing be left."""
     store = MinioStore(
         access.endpoint,
         public_endpoint or access.endpoint,
@@ -41,12 +42,13 @@ async def opened(
         clock=clock,
         limits=limits,
     )
-    await store.open()
-    try:
-        yield store
-        assert borrowed(store) == 0
-    finally:
-        await store.close()
+    async with no_leaks():
+        await store.open()
+        try:
+            yield store
+            assert borrowed(store) == 0
+        finally:
+            await store.close()
 
 
 @asynccontextmanager
