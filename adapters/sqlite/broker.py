@@ -46,8 +46,8 @@ class SqliteBroker(Broker, Publisher, Dependency):
         """The queue in the file `path`, made and migrated if need be.
 
         What a killed process had taken comes back here if no other process has the file open,
-        else after `visibility_seconds`. A message that was delivered `delivery_limit` times
-        and never settled goes to DEAD.
+        else after `visibility_seconds`. A message that came back more than
+        `delivery_limit` times goes to DEAD.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         messages = Messages(
@@ -96,7 +96,7 @@ class SqliteBroker(Broker, Publisher, Dependency):
                 lambda c: self._messages.publish(c, message_id, body, encoded)
             )
         finally:
-            self._wake(Queue.PROCESS)
+            self._wake()
 
     @property
     def name(self) -> str:
@@ -105,7 +105,6 @@ class SqliteBroker(Broker, Publisher, Dependency):
     async def check(self) -> None:
         await self._connection.run(lambda c: c.execute("SELECT 1 FROM message LIMIT 1").fetchone())
 
-    def _wake(self, queue: Queue) -> None:
+    def _wake(self) -> None:
         for consumer in self._consumers:
-            if consumer.queue is queue:
-                consumer.look_again()
+            consumer.look_again()

@@ -9,14 +9,6 @@ SELECT EXISTS (
     WHERE queue = :queue AND (taken_until IS NULL OR taken_until <= :now)
 )
 
--- name: give_up
-UPDATE message
-SET queue = :dead, reason = 'delivery_limit', deliveries = 0, taken_until = NULL
-WHERE
-    queue = :queue
-    AND deliveries >= :delivery_limit
-    AND (taken_until IS NULL OR taken_until <= :now)
-
 -- name: take
 UPDATE message
 SET deliveries = deliveries + 1, taken_until = :until
@@ -45,7 +37,7 @@ WHERE seq = :seq AND deliveries = :deliveries AND taken_until IS NOT NULL
 
 -- name: dead_letter
 UPDATE message
-SET queue = :dead, reason = 'rejected', deliveries = 0, taken_until = NULL
+SET queue = :dead, reason = :reason, deliveries = 0, taken_until = NULL
 WHERE seq = :seq AND deliveries = :deliveries AND taken_until IS NOT NULL
 
 -- name: give_all_back

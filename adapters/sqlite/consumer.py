@@ -49,14 +49,14 @@ class SqliteDelivery(Delivery):
         if self._queue is Queue.DEAD:
             await self.ack()
         else:
-            await self._consumer.settle(self._taken.tag, "dead_letter", wakes=Queue.DEAD)
+            await self._consumer.settle(self._taken.tag, "dead_letter")
 
     async def requeue(self) -> None:
-        await self._consumer.settle(self._taken.tag, "give_back", wakes=self._queue)
+        await self._consumer.settle(self._taken.tag, "give_back")
 
 
 class SqliteConsumer(Consumer):
-    """Made by `SqliteBroker.consume`; `wake` is called with a queue that got something to do."""
+    """Made by `SqliteBroker.consume`; `wake` lets every consumer of this process look again."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class SqliteConsumer(Consumer):
         *,
         prefetch: int,
         poll_seconds: float,
-        wake: Callable[[Queue], None],
+        wake: Callable[[], None],
         forget: Callable[["SqliteConsumer"], None],
     ) -> None:
-        self.queue = queue
+        self._queue = queue
         self._connection = connection
         self._messages = messages
         self._prefetch = prefetch
@@ -91,11 +91,9 @@ class SqliteConsumer(Consumer):
         async with self._receiving:
             while True:
                 self._something_changed.clear()
-                if self._stopped:
-                    raise BrokerUnavailable(f"the consumer of {self.queue} was stopped")
                 await self._take()
                 if self._waiting:
-                    return SqliteDelivery(self._waiting.popleft(), self, self.queue)
+                    return SqliteDelivery(self._waiting.popleft(), self, self._queue)
                 await self._pause()
 
     async def _take(self) -> None:
@@ -109,7 +107,7 @@ class SqliteConsumer(Consumer):
                 return
             try:
                 await self._connection.run(
-                    lambda connection: taken.append(self._messages.take(connection, self.queue))
+                    lambda connection: taken.append(self._messages.take(connection, self._queue))
                 )
                 self._note_outage(None)
             except BrokerUnavailable as error:
@@ -123,7 +121,7 @@ class SqliteConsumer(Consumer):
                 self._unsettled[message.tag] = None
                 self._waiting.append(message)
             if given_up:
-                self._wake(Queue.DEAD)
+                self._wake()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
@@ -136,15 +134,13 @@ class SqliteConsumer(Consumer):
 
     # --- settling ----------------------------------------------------------------------------
 
-    async def settle(self, tag: Tag, how: str, *, wakes: Queue | None = None) -> None:
+    async def settle(self, tag: Tag, how: str) -> None:
         """Ends the delivery for us, whatever the file says; unanswered, the message comes again."""
         try:
             was_out = await self._connection.run(self._settling(tag, how))
         finally:
             self._unsettled.pop(tag, None)
-            self.look_again()
-            if wakes is not None:
-                self._wake(wakes)
+            self._wake()
         if not was_out:
             raise BrokerUnavailable(f"message {tag.seq} was taken back before it was settled")
 
@@ -153,7 +149,7 @@ class SqliteConsumer(Consumer):
         works: dict[str, Work[bool]] = {
             "ack": lambda connection: messages.ack(connection, tag),
             "dead_letter": lambda connection: messages.dead_letter(connection, tag),
-            "give_back": lambda connection: messages.give_back(connection, [tag]),
+            "give_back": lambda connection: messages.give_back(connection, [tag], self._queue),
         }
         return works[how]
 
@@ -199,13 +195,13 @@ class SqliteConsumer(Consumer):
             self._unsettled.pop(tag, None)
         if tags:
             with suppress(BrokerUnavailable):
-                await self._connection.run(lambda c: self._messages.give_back(c, tags))
-            self._wake(self.queue)
+                await self._connection.run(lambda c: self._messages.give_back(c, tags, self._queue))
+            self._wake()
 
     def _note_outage(self, error: BrokerUnavailable | None) -> None:
         """Say once when the file is out of reach, and once when it is back."""
         if error is not None and not self._out_of_reach:
-            log.warning("queue_unavailable", error=error, queue=self.queue.value)
+            log.warning("queue_unavailable", error=error, queue=self._queue.value)
         elif error is None and self._out_of_reach:
-            log.info("queue_available", queue=self.queue.value)
+            log.info("queue_available", queue=self._queue.value)
         self._out_of_reach = error is not None

@@ -69,6 +69,11 @@ class SqliteDatabase(Database):
         await self._reader.close()
         await self._writer.close()
 
+    @property
+    def connections_in_use(self) -> int:
+        """1 while a transaction is open, else 0."""
+        return int(self._gate.locked())
+
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[SqliteTransaction]:
         async with self._turn():

@@ -17,6 +17,8 @@ from adapters.sqlite.times import Clock, read_clock, seconds_to_micros, to_micro
 from application.ports import Queue
 
 SQL = load_statements("adapters.sqlite", "broker.sql")
+REJECTED = "rejected"
+DELIVERY_LIMIT_REACHED = "delivery_limit"
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
@@ -41,7 +43,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """The statements, with what they need to know. Settling answers whether the tag was good."""
+    """The statements, with what they need to know. Settling answers whether the tag was good.
+
+    A message that came back more than `delivery_limit` times goes to DEAD.
+    """
 
     clock: Clock | None
     visibility_seconds: float
@@ -66,14 +71,16 @@ class Messages:
         if not connection.execute(SQL["is_due"], parameters).fetchone()[0]:
             return None, 0
         parameters |= {"until": now + seconds_to_micros(self.visibility_seconds)}
-        parameters |= {"dead": Queue.DEAD.value, "delivery_limit": self.delivery_limit}
 
         def take(inside: sqlite3.Connection) -> tuple[Taken | None, int]:
             given_up = 0
-            if queue is Queue.PROCESS:
-                given_up = inside.execute(SQL["give_up"], parameters).rowcount
-            rows = inside.execute(SQL["take"], parameters).fetchall()
-            return (_taken(rows[0]) if rows else None), given_up
+            for row in iter(lambda: inside.execute(SQL["take"], parameters).fetchall(), []):
+                taken = _taken(row[0])
+                if not self._is_exhausted(taken.tag.deliveries - 1, queue):
+                    return taken, given_up
+                self._bury(inside, taken.tag, DELIVERY_LIMIT_REACHED)
+                given_up += 1
+            return None, given_up
 
         return in_transaction(take)(connection)
 
@@ -87,17 +94,30 @@ class Messages:
         return connection.execute(SQL["ack"], _tag(tag)).rowcount == 1
 
     def dead_letter(self, connection: sqlite3.Connection, tag: Tag) -> bool:
-        parameters = {"dead": Queue.DEAD.value, **_tag(tag)}
-        return connection.execute(SQL["dead_letter"], parameters).rowcount == 1
+        return self._bury(connection, tag, REJECTED)
 
-    def give_back(self, connection: sqlite3.Connection, tags: Sequence[Tag]) -> bool:
-        """Whether all of them were still out."""
-        parameters = [_tag(tag) for tag in tags]
-        work = in_transaction(lambda inside: inside.executemany(SQL["give_back"], parameters))
-        return work(connection).rowcount == len(tags)
+    def give_back(self, connection: sqlite3.Connection, tags: Sequence[Tag], queue: Queue) -> bool:
+        """Into the queue again, or into DEAD after too many returns; whether all were out."""
+
+        def give_back(inside: sqlite3.Connection) -> bool:
+            return sum(self._return(inside, tag, queue) for tag in tags) == len(tags)
+
+        return in_transaction(give_back)(connection)
 
     def give_all_back(self, connection: sqlite3.Connection) -> None:
         connection.execute(SQL["give_all_back"])
+
+    def _return(self, connection: sqlite3.Connection, tag: Tag, queue: Queue) -> bool:
+        if self._is_exhausted(tag.deliveries, queue):
+            return self._bury(connection, tag, DELIVERY_LIMIT_REACHED)
+        return connection.execute(SQL["give_back"], _tag(tag)).rowcount == 1
+
+    def _bury(self, connection: sqlite3.Connection, tag: Tag, reason: str) -> bool:
+        parameters = {"dead": Queue.DEAD.value, "reason": reason, **_tag(tag)}
+        return connection.execute(SQL["dead_letter"], parameters).rowcount == 1
+
+    def _is_exhausted(self, returns: int, queue: Queue) -> bool:
+        return queue is Queue.PROCESS and returns > self.delivery_limit
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:

@@ -84,5 +84,5 @@ SELECT state, COUNT(*) AS count FROM media GROUP BY state
 SELECT *
 FROM media
 WHERE state = 'FAILED' AND (:code IS NULL OR json_extract(failure, '$.code') = :code)
-ORDER BY state_since DESC, id DESC
+ORDER BY updated_at DESC, id DESC
 LIMIT :limit

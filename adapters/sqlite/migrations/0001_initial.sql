@@ -46,20 +46,36 @@ CREATE TABLE media (
         state NOT IN ('UPLOADED', 'PROCESSING', 'RETRYING', 'READY', 'FAILED')
         OR (etag IS NOT NULL AND original_bytes IS NOT NULL AND completed_at IS NOT NULL)
     ),
+    CONSTRAINT not_accepted_is_untouched CHECK (
+        state NOT IN ('PENDING_UPLOAD', 'EXPIRED')
+        OR (
+            etag IS NULL AND original_bytes IS NULL AND completed_at IS NULL
+            AND lease_token = 0 AND requeues = 0 AND attempts = '[]'
+        )
+    ),
     CONSTRAINT lease_has_an_owner CHECK (
         (state = 'PROCESSING') = (worker_id IS NOT NULL)
-        AND (state <> 'PROCESSING' OR (lease_token >= 1 AND attempt >= 1))
+        AND (state <> 'PROCESSING' OR (attempt >= 1 AND attempts <> '[]'))
     ),
-    CONSTRAINT retry_has_a_time CHECK ((state = 'RETRYING') = (next_attempt_at IS NOT NULL)),
-    CONSTRAINT failed_has_a_failure CHECK ((state = 'FAILED') = (failure <> 'null')),
+    CONSTRAINT retry_has_a_time CHECK (
+        (state = 'RETRYING') = (next_attempt_at IS NOT NULL)
+        AND (state <> 'RETRYING' OR (lease_token >= 1 AND attempts <> '[]'))
+    ),
+    CONSTRAINT failed_has_a_failure CHECK (
+        state = 'DELETED' OR (state = 'FAILED') = (failure <> 'null')
+    ),
     CONSTRAINT ready_has_a_result CHECK (
-        CASE state WHEN 'READY' THEN original <> 'null' WHEN 'DELETED' THEN TRUE
-        ELSE original = 'null' AND variants = '[]' END
+        CASE state
+            WHEN 'READY' THEN original <> 'null' AND variants <> '[]' AND attempt >= 1
+            WHEN 'DELETED' THEN TRUE
+            ELSE original = 'null' AND variants = '[]'
+        END
     )
 ) STRICT;
 
 CREATE INDEX media_deadline ON media (deadline_at, id) WHERE deadline_at IS NOT NULL;
 CREATE INDEX media_state ON media (state, state_since);
+CREATE INDEX media_failed ON media (updated_at, id) WHERE state = 'FAILED';
 CREATE INDEX media_requeued ON media (state) WHERE requeues > 0;
 
 -- No reference to media: a message may outlive what it is about.
