@@ -9,6 +9,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from adapters.rabbitmq.connection import Timing, broker_errors, in_background
 from application.ports import Delivery, Queue
+from domain.errors import BrokerUnavailable
 
 
 class RabbitDelivery(Delivery):
@@ -57,7 +58,7 @@ class RabbitDelivery(Delivery):
     async def _settle(self, action: str, settle: Any, **how: bool) -> None:
         """Send it within the time limit, whether or not the caller is cancelled meanwhile."""
         if self._settled:
-            raise RuntimeError(f"message {self.message_id} was settled before")
+            raise BrokerUnavailable(f"message {self.message_id} is no longer ours to settle")
         self._settled = True
         sending = in_background(_bounded(settle(**how), self._timing.settle_seconds))
         with broker_errors(f"{action} for message {self.message_id}"):
