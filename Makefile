@@ -31,3 +31,11 @@ check: $(STAMP) ## Lint and type-check
 .PHONY: test
 test: $(STAMP) ## Run all tests (REQUIRE_SERVICES=1: a missing server is a failure)
 	@$(BIN)/python -m pytest
+
+.PHONY: demo
+demo: $(STAMP) ## Send a photo through an embedded pipeline (PHOTO=path: your own)
+	@$(BIN)/pipeline demo $(if $(PHOTO),"$(PHOTO)")
+
+.PHONY: run
+run: $(STAMP) ## Run the embedded pipeline: API on 8080, metrics on 9091, data in ./data
+	@$(BIN)/pipeline embedded
