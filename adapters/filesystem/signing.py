@@ -36,7 +36,7 @@ class LinkSigner:
         """A link for one method on one key; header names in lower case."""
         names = ";".join(sorted(headers))
         when = str(int(expires.timestamp()))
-        query = {"expires": when, "headers": names}
+        query = {"expires": when, **({"headers": names} if names else {})}
         query["signature"] = self._signature(method, key, when, names, headers)
         return f"{self._public_url}/objects/{quote(key, safe='/')}?{urlencode(query)}"
 

@@ -18,6 +18,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_SECONDS = 5.0
+_WAL_TRIES = 100
 _SQLITE_MIN = (3, 37, 0)  # STRICT tables
 _DEFECTS = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE})
 
@@ -131,10 +132,28 @@ def rollback(connection: sqlite3.Connection) -> None:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(connection)
     # FULL syncs the log at each commit; with less, a power cut takes back what was promised.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """The one statement for which SQLite does not wait while another opens the new file.
+
+    An exclusive transaction does wait, so it is begun, for nothing else, before another try.
+    """
+    for _ in range(_WAL_TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
+        else:
+            return
+    raise sqlite3.OperationalError("others keep the file from using a write-ahead log")
 
 
 def _is_outage(error: sqlite3.DatabaseError) -> bool:
