@@ -13,7 +13,8 @@ import pytest
 
 from adapters.minio import Limits, MinioStore
 from adapters.minio.refusals import StoreRefusal
-from domain.errors import StoreUnavailable
+from domain.errors import ProcessingFailed, StoreUnavailable
+from domain.failure import FailureCode
 from tests.support.minio import (
     NOBODY,
     SHORT,
@@ -125,6 +126,22 @@ async def test_an_answer_without_an_end_is_stopped_in_time_and_leaves_no_file(fo
     stuck = answer("200 OK", bytes(50), length=100)
     async with scripted(stuck) as (access, _), opened(access, limits=SHORT) as store:
         await unavailable(CALLS["download"](store, folder))
+    assert not (folder / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        answer("200 OK", length=101),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" + bytes(0x65) + b"\r\n",
+    ],
+    ids=["announced", "chunked"],
+)
+async def test_an_object_is_too_long_as_soon_as_that_is_known(folder: Path, endless: bytes) -> None:
+    async with scripted(endless) as (access, _), opened(access, limits=SHORT) as store:
+        with pytest.raises(ProcessingFailed) as caught:
+            await CALLS["download"](store, folder)
+        assert caught.value.code is FailureCode.TOO_MANY_BYTES
     assert not (folder / "copy").exists()
 
 
