@@ -114,7 +114,10 @@ class MemoryUnitOfWork(UnitOfWork):
             if (stored.version if stored else None) != version:
                 raise VersionConflict(media_id)
         tables.media.update(self.written)
-        tables.dead_letters.update(self._dead_letters.written)
+        for letter in self._dead_letters.written.values():
+            # A copy that somebody else has kept meanwhile stays as it is.
+            if letter.replayed_at is not None or letter.id not in tables.dead_letters:
+                tables.dead_letters[letter.id] = letter
         for request, due in self._enqueued:
             row = OutboxRow(tables.next_outbox_id, request, due)
             tables.outbox[row.id] = OutboxEntry(row)
