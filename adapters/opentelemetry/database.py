@@ -1,6 +1,5 @@
 """Watches transactions from outside: what they changed is told once the commit has succeeded."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
 from adapters.opentelemetry.metrics import Metrics
+from adapters.opentelemetry.stopwatch import Stopwatch
 from adapters.opentelemetry.telling import Committed, Teller, claim_id
 from adapters.opentelemetry.tracing import Tracing
 from application.messages import ProcessRequest
@@ -95,13 +95,12 @@ class ObservedUnitOfWork(UnitOfWork):
             await self._inner.enqueue(request, delay_seconds=delay_seconds)
 
     async def commit(self) -> None:
-        span, started = trace.get_current_span(), asyncio.get_running_loop().time()
+        span, watch = trace.get_current_span(), Stopwatch()
         claim = self._seen.claim()
         span_id = claim_id(span, claim) if claim else None
         with self._span("commit", "COMMIT", span_id):
             await self._inner.commit()
-        seconds = asyncio.get_running_loop().time() - started
-        self._teller.tell(self._seen.take(), seconds, span)
+        self._teller.tell(self._seen.take(), watch.seconds, span)
 
     def _span(
         self, name: str, operation: str, span_id: int | None = None

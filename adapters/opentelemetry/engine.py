@@ -10,6 +10,7 @@ from opentelemetry.trace import Span
 from adapters.events import get_logger
 from adapters.opentelemetry.instruments import CHILDREN_KILLED, STAGE_SECONDS
 from adapters.opentelemetry.metrics import Metrics
+from adapters.opentelemetry.stopwatch import Stopwatch
 from adapters.opentelemetry.tracing import Tracing
 from application.ports import ImageEngine
 from application.values import RenderedFile, Rendering, RenderJob
@@ -28,15 +29,14 @@ class ObservedEngine(ImageEngine):
         self._tracing = tracing
 
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
-        started = asyncio.get_running_loop().time()
+        watch = Stopwatch()
         # What the caller does with a variant, uploading it, is no part of the rendering.
         outside = contextvars.copy_context()
         attributes = {"recipe.name": job.recipe.name, "image.content_type": job.content_type}
         with self._tracing.span("render", attributes) as span:
             rendering = await self._render(job, lambda file: outside.run(on_variant, file))
             self._tell_span(span, rendering)
-        seconds = asyncio.get_running_loop().time() - started
-        self._metrics.observe(STAGE_SECONDS, seconds, stage="render")
+        self._metrics.observe(STAGE_SECONDS, watch.seconds, stage="render")
         for name, stage_seconds in rendering.stages.items():
             stage, _ = _split(name)
             self._metrics.observe(STAGE_SECONDS, stage_seconds, stage=stage)

@@ -14,9 +14,9 @@ from adapters.opentelemetry.instruments import (
     OUTBOX_OLDEST,
 )
 from adapters.opentelemetry.metrics import Metrics, Values
+from adapters.opentelemetry.stopwatch import Stopwatch
 from application.ports import Dependency, Overview
 from application.values import Backlog, Waiting
-from domain.errors import Unavailable
 from domain.lifecycle import TERMINAL, State
 
 _log = get_logger("pipeline.backlog")
@@ -34,8 +34,7 @@ class BacklogPoller:
         self._overview = overview
         self._every_seconds = every_seconds
         self._backlog: Backlog | None = None
-        self._taken_at = 0.0
-        self._now: Callable[[], float] = lambda: 0.0
+        self._age = Stopwatch()
         self._watch(metrics)
 
     async def run(self) -> None:
@@ -46,20 +45,19 @@ class BacklogPoller:
 
     async def poll(self) -> None:
         """Take one snapshot, or keep the former one if the database does not answer."""
-        self._now = asyncio.get_running_loop().time
         try:
             self._backlog = await self._overview.backlog()
-            self._taken_at = self._now()
-        except Unavailable as error:
+            self._age = Stopwatch()
+        except Exception as error:  # noqa: BLE001 - no figures are no reason to stop relaying
             _log.warning("backlog_unknown", dependency="database", error=error)
 
     def _watch(self, metrics: Metrics) -> None:
         metrics.watch(MEDIA_WAITING, lambda: self._by_state(lambda w: w.count))
-        metrics.watch(MEDIA_OLDEST, lambda: self._by_state(self._age))
+        metrics.watch(MEDIA_OLDEST, lambda: self._by_state(self._oldest))
         metrics.watch(OUTBOX_DEPTH, lambda: self._one(lambda b: b.outbox.count))
-        metrics.watch(OUTBOX_OLDEST, lambda: self._one(lambda b: self._age(b.outbox)))
+        metrics.watch(OUTBOX_OLDEST, lambda: self._one(lambda b: self._oldest(b.outbox)))
         metrics.watch(DEAD_LETTERS_KEPT, lambda: self._one(lambda b: b.dead_letters))
-        metrics.watch(BACKLOG_AGE, lambda: self._one(lambda _: self._since()))
+        metrics.watch(BACKLOG_AGE, lambda: self._one(lambda _: self._age.seconds))
 
     def _by_state(self, value: Callable[[Waiting], float]) -> Values:
         backlog = self._backlog
@@ -71,11 +69,8 @@ class BacklogPoller:
     def _one(self, value: Callable[[Backlog], float]) -> Values:
         return [] if self._backlog is None else [({}, value(self._backlog))]
 
-    def _age(self, waiting: Waiting) -> float:
-        return waiting.oldest_seconds + self._since() if waiting.count else 0.0
-
-    def _since(self) -> float:
-        return self._now() - self._taken_at
+    def _oldest(self, waiting: Waiting) -> float:
+        return waiting.oldest_seconds + self._age.seconds if waiting.count else 0.0
 
 
 class ObservedDependency(Dependency):

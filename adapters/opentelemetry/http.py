@@ -5,7 +5,6 @@ writes the query (here: signatures of upload links) into spans, makes a span for
 message, and has the stable names behind an environment variable.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from adapters.opentelemetry.instruments import HTTP_REQUESTS
 from adapters.opentelemetry.metrics import Metrics
+from adapters.opentelemetry.stopwatch import Stopwatch
 from adapters.opentelemetry.tracing import Tracing, mark_failed
 from application.messages import TRACEPARENT
 
@@ -72,21 +72,20 @@ class ObservedHTTP:
             _finish(span, method, _route(scope), status)
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
-        loop = asyncio.get_running_loop()
-        started, status = loop.time(), _SERVER_ERROR
+        watch, status = Stopwatch(), _SERVER_ERROR
 
-        async def watch(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, note_status)
         finally:
             self._metrics.observe(
                 HTTP_REQUESTS,
-                loop.time() - started,
+                watch.seconds,
                 http_route=_route(scope),
                 http_request_method=_method(scope),
                 http_response_status_code=str(status),

@@ -196,7 +196,7 @@ STAGE_SECONDS = Instrument(
     labels={
         "stage": (
             *("download", "render", "upload", "commit"),
-            *("start", "header", "decode", "resize", "encode", "placeholder"),
+            *("start", "header", "admission", "decode", "resize", "encode", "placeholder"),
         )
     },
     where=_WORKER,

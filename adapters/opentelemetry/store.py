@@ -1,6 +1,5 @@
 """Watches the object store from outside: spans, seconds and bytes of what moves."""
 
-import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from opentelemetry.trace import Span, SpanKind
 from adapters.events import get_logger
 from adapters.opentelemetry.instruments import STAGE_SECONDS, STORE_BYTES
 from adapters.opentelemetry.metrics import Metrics
+from adapters.opentelemetry.stopwatch import Stopwatch
 from adapters.opentelemetry.tracing import Tracing
 from application.ports import ObjectStore
 from application.values import Downloaded, StoredObject
@@ -62,7 +62,6 @@ class ObservedStore(ObjectStore):
     @contextmanager
     def _timed(self, stage: str) -> Generator[None]:
         """Successes only: how soon a dead server is noticed is no measure of the stage."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        watch = Stopwatch()
         yield
-        self._metrics.observe(STAGE_SECONDS, loop.time() - started, stage=stage)
+        self._metrics.observe(STAGE_SECONDS, watch.seconds, stage=stage)
