@@ -63,6 +63,8 @@ def _render(
     with _Damage(data, kind):
         picture = decoder.open(data, kind, order.recipe, order.caps)
     _check_pixels(picture, order.caps)
+    if picture.frames > 1 or kind is containers.Kind.GIF:
+        _check_complete(data, kind)  # decoders are silent about frames that are missing
     needs = max(1, picture.needs)
     _say(answers, messages.Opened(needs=needs, seconds=time.perf_counter() - began))
     if _read_line(orders) != messages.GO:
@@ -115,18 +117,22 @@ class _Damage:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if not isinstance(error, _DAMAGE) or isinstance(error, PermissionError):
-            return
+        if not isinstance(error, _DAMAGE) or getattr(error, "errno", None) is not None:
+            return  # an error number comes from the kernel: it says nothing about the photo
         if "out of memory" in str(error).lower():
             raise MemoryError from error
-        if structure.ends_early(self._data, self._kind):
-            detail = "The file ends before the picture does; upload it again, completely."
-            raise ProcessingFailed(FailureCode.IMAGE_TRUNCATED, detail) from error
+        _check_complete(self._data, self._kind)
         detail = (
             f"The {self._kind.value} data is damaged and cannot be decoded; "
             "open the photo in an editor, save it anew and upload that."
         )
         raise ProcessingFailed(FailureCode.IMAGE_CORRUPT, detail) from error
+
+
+def _check_complete(data: bytes, kind: containers.Kind) -> None:
+    if structure.ends_early(data, kind):
+        detail = "The file ends before the picture does; upload it again, completely."
+        raise ProcessingFailed(FailureCode.IMAGE_TRUNCATED, detail)
 
 
 def _check_pixels(picture: Picture, caps: messages.Caps) -> None:

@@ -57,6 +57,11 @@ class SandboxedEngine(ImageEngine):
         """What isolates the children on this machine."""
         return sandbox_features()
 
+    @property
+    def forkserver_pid(self) -> int | None:
+        """The process id of the forkserver, while it runs."""
+        return self._forkserver.pid
+
     async def open(self) -> None:
         """Start the forkserver now, so that the first photo need not wait for it."""
         await self._forkserver.open()

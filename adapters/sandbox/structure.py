@@ -13,8 +13,10 @@ from adapters.sandbox.containers import Kind
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither stuffing nor a restart
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
-_TIFF_OFFSETS = {273: 279, 324: 325}  # strip and tile offsets: their byte counts
-_TIFF_SIZES = {3: "H", 4: "I", 16: "Q"}
+_TIFF_PLACES = frozenset({273, 279, 324, 325})  # strip and tile offsets, and their byte counts
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
+_TIFF_LETTERS = {3: "H", 4: "I", 16: "Q"}
+_TIFF_ENTRIES_MAX = 4096
 
 
 def ends_early(data: bytes, kind: Kind) -> bool:
@@ -50,7 +52,7 @@ def _webp(data: bytes) -> bool:
 
 def _gif(data: bytes) -> bool:
     position = 13 + _color_table(data[10])
-    while data[position] != _GIF_TRAILER:
+    while position != len(data) and data[position] != _GIF_TRAILER:  # some lack the trailer
         if data[position] == _GIF_IMAGE:
             position += 11 + _color_table(data[position + 9])
         elif data[position] == _GIF_EXTENSION:
@@ -80,38 +82,33 @@ def _avif(data: bytes) -> bool:
 
 
 def _tiff(data: bytes) -> bool:
-    """Whether the first directory and the strips or tiles it names lie within the file."""
+    """Whether the values of the first directory, and the strips or tiles, lie in the file."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\x00", b"\x00+")
-    where, count, entry = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
-    (start,) = struct.unpack_from(order + where, data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + count, data, start)
-    start += struct.calcsize(order + count)
-    values = {
-        tag: values
-        for tag, values in (
-            _tiff_entry(data, order, entry, start + i * struct.calcsize(order + entry))
-            for i in range(min(entries, 4096))
-        )
-        if values
-    }
+    number = order + ("Q" if big else "I")
+    (start,) = struct.unpack_from(number, data, 8 if big else 4)
+    (entries,) = struct.unpack_from(number if big else order + "H", data, start)
+    start += 8 if big else 2
+    values: dict[int, tuple[int, ...]] = {}
+    for _ in range(min(entries, _TIFF_ENTRIES_MAX)):
+        tag, kind = struct.unpack_from(order + "HH", data, start)
+        (count,) = struct.unpack_from(number, data, start + 4)
+        inline = start + 4 + struct.calcsize(number)
+        start = inline + struct.calcsize(number)
+        size = count * _TIFF_SIZES.get(kind, 0)
+        where = inline
+        if size > start - inline:
+            (where,) = struct.unpack_from(number, data, inline)
+        if where + size > len(data):
+            return False
+        if tag in _TIFF_PLACES and kind in _TIFF_LETTERS:
+            layout = f"{order}{count}{_TIFF_LETTERS[kind]}"
+            values[tag] = struct.unpack_from(layout, data, where)
     return all(
         offset + size <= len(data)
-        for offsets, sizes in _TIFF_OFFSETS.items()
+        for offsets, sizes in ((273, 279), (324, 325))
         for offset, size in zip(values.get(offsets, ()), values.get(sizes, ()), strict=False)
     )
-
-
-def _tiff_entry(data: bytes, order: str, entry: str, position: int) -> tuple[int, tuple[int, ...]]:
-    """A tag and its integers; no integers for tags this module does not care about."""
-    tag, kind, count, inline = struct.unpack_from(order + entry, data, position)
-    if tag not in (*_TIFF_OFFSETS, *_TIFF_OFFSETS.values()) or kind not in _TIFF_SIZES:
-        return tag, ()
-    layout = f"{order}{count}{_TIFF_SIZES[kind]}"
-    if struct.calcsize(layout) <= len(inline):
-        return tag, struct.unpack_from(layout, inline)
-    (start,) = struct.unpack(order + ("Q" if len(inline) == 8 else "I"), inline)  # noqa: PLR2004
-    return tag, struct.unpack_from(layout, data, start)
 
 
 _COMPLETE: dict[Kind, Callable[[bytes], bool]] = {
