@@ -5,7 +5,7 @@ store is said here and nowhere else. Leaving a set asserts that it has let go of
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,11 +102,13 @@ class Sets:
 
     @asynccontextmanager
     async def open(self, name: SetName) -> AsyncGenerator[PipelineSet]:
+        """All of it."""
         async with (
-            self.database(name) as databases,
-            self.broker(name) as brokers,
-            self.store(name) as stores,
-            self.scratch() as scratch,
+            no_leaks(),
+            self._database(name) as databases,
+            self._broker(name) as brokers,
+            self._store(name) as stores,
+            self._scratch() as scratch,
         ):
             yield PipelineSet(
                 name=name,
@@ -118,45 +120,58 @@ class Sets:
             )
 
     @asynccontextmanager
-    async def scratch(self) -> AsyncGenerator[TempScratch]:
-        """Asserts that no temporary file is left."""
-        root = self._folder / "scratch"
-        async with no_leaks():
-            scratch = TempScratch(root)
-            yield scratch
-            await scratch.close()
-        assert list(root.glob("**/*")) == []
+    async def database(self, name: SetName) -> AsyncGenerator[DatabasePorts]:
+        async with no_leaks(), self._database(name) as ports:
+            yield ports
 
     @asynccontextmanager
-    async def database(self, name: SetName) -> AsyncGenerator[DatabasePorts]:
+    async def broker(self, name: SetName) -> AsyncGenerator[BrokerPorts]:
+        async with no_leaks(), self._broker(name) as ports:
+            yield ports
+
+    @asynccontextmanager
+    async def store(self, name: SetName) -> AsyncGenerator[StorePorts]:
+        async with no_leaks(), self._store(name) as ports:
+            yield ports
+
+    # --- the parts -----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _scratch(self) -> AsyncGenerator[TempScratch]:
+        root = self._folder / "scratch"
+        scratch = TempScratch(root)
+        yield scratch
+        await scratch.close()
+        assert list(root.glob("**/*")) == [], "a temporary file is left"
+
+    @asynccontextmanager
+    async def _database(self, name: SetName) -> AsyncGenerator[DatabasePorts]:
         openers = {
             "memory": self._memory_database,
             "embedded": self._sqlite_database,
             "production": self._postgres_database,
         }
-        async with no_leaks(), openers[name]() as ports:
+        async with openers[name]() as ports:
             yield ports
-            assert ports.in_use() == 0
+            assert ports.in_use() == 0, "a transaction is still open"
             await ports.dependency.check()
 
-    @asynccontextmanager
-    async def broker(self, name: SetName) -> AsyncGenerator[BrokerPorts]:
+    def _broker(self, name: SetName) -> AbstractAsyncContextManager[BrokerPorts]:
         openers = {
             "memory": self._memory_broker,
             "embedded": self._sqlite_broker,
             "production": self._rabbit_broker,
         }
-        async with no_leaks(), openers[name]() as ports:
-            yield ports
+        return openers[name]()
 
     @asynccontextmanager
-    async def store(self, name: SetName) -> AsyncGenerator[StorePorts]:
+    async def _store(self, name: SetName) -> AsyncGenerator[StorePorts]:
         openers = {
             "memory": self._memory_store,
             "embedded": self._filesystem_store,
             "production": self._minio_store,
         }
-        async with no_leaks(), openers[name]() as ports:
+        async with openers[name]() as ports:
             yield ports
             await ports.dependency.check()
 
