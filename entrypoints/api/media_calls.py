@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from application.complete_upload import Completion
@@ -116,10 +117,10 @@ class MediaCalls:
         headers = {"Location": _location(media)}
         return await self._answer(media, 200 if media.is_terminal else 202, headers)
 
-    async def get_media(self, media_id: str) -> ASGIApp:
+    async def get_media(self, media_id: FromPath[str]) -> ASGIApp:
         return await self._answer(await self._get_media(_well_formed(media_id)), 200, {})
 
-    async def get_variant(self, media_id: str, name: str) -> ASGIApp:
+    async def get_variant(self, media_id: FromPath[str], name: FromPath[str]) -> ASGIApp:
         variant = await self._get_media.variant(_well_formed(media_id), name)
         # Whoever follows a kept answer still has the other half of the link's life.
         keep = f"private, max-age={self._links.seconds // 2}"

@@ -69,7 +69,16 @@ async def read_json(request: AnyRequest, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
+        _check_json(body)
         raise InvalidRequest(field_error(str(error))) from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("the body is not JSON") from error
+
+
+def _check_json(body: bytes) -> None:
+    """The typed decoder stops at the first wrong field and has not seen the rest."""
+    try:
+        msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("the body is not JSON") from error
 
