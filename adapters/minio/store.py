@@ -138,6 +138,8 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
                     raise _too_many_bytes(max_bytes)
                 return await _save(answer.content, to, max_bytes)
         except StoreRefusal as refusal:
+            # A photo ends with these codes: be sure that the bucket is not the reason.
+            await self.check()
             code, detail = _NOT_PINNED[HTTPStatus(refusal.status)]
             raise ProcessingFailed(code, detail) from refusal
 
