@@ -55,6 +55,8 @@ def encode_animation(film: Film, quality: int, finish: Finish) -> tuple[bytes, s
         "loop": film.loop,
     }
     data = _save(film.frames[0], OutputFormat.WEBP, quality, finish, extra)
+    if film.alpha:
+        data = _declare_alpha(data)
     return data, CONTENT_TYPES[OutputFormat.WEBP]
 
 
@@ -83,6 +85,14 @@ def _save(
     buffer = BytesIO()
     picture.save(buffer, form.value, **options)
     return buffer.getvalue()
+
+
+def _declare_alpha(data: bytes) -> bytes:
+    """The encoder cuts frames down to their visible part and then forgets to say that the rest
+    of the canvas is transparent: set the alpha bit of the VP8X chunk, which comes first.
+    """
+    assert data[12:16] == b"VP8X"
+    return data[:20] + bytes([data[20] | 0x10]) + data[21:]
 
 
 def _copyright_exif(line: str) -> bytes:

@@ -30,6 +30,7 @@ _TURNS = {
     7: _T.TRANSVERSE,
     8: _T.ROTATE_90,
 }
+_UNTIMED_MS = 100  # what browsers show frames for that state no time
 _ON_ITS_SIDE = 5  # orientations from here on swap width and height
 _BAD_EXIF = (
     SyntaxError, ValueError, LookupError, TypeError, OSError, AttributeError, ArithmeticError,
@@ -81,7 +82,7 @@ def _frames(picture: Image.Image, frames: int) -> Iterator[tuple[Image.Image, in
     first = 1 if getattr(picture, "default_image", False) else 0
     for number in range(first, frames):
         picture.seek(number)
-        yield _upright(picture), int(picture.info.get("duration", 0))
+        yield _upright(picture), int(picture.info.get("duration", 0)) or _UNTIMED_MS
 
 
 def _loop(picture: Image.Image) -> int:

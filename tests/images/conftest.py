@@ -6,18 +6,21 @@ import pytest
 
 from adapters.pillow.engine import PillowEngine
 from adapters.sandbox.engine import SandboxedEngine
+from adapters.sandbox.limits import EngineLimits
+from tests.images.rendering import MakeEngine
 
-ENGINES: dict[str, type[SandboxedEngine]] = {"pillow": PillowEngine}
+ENGINES: dict[str, MakeEngine] = {"pillow": PillowEngine}
 
 
 @pytest.fixture(scope="session", params=sorted(ENGINES))
-def engine_type(request: pytest.FixtureRequest) -> type[SandboxedEngine]:
+def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
+    """For tests with limits of their own."""
     return ENGINES[request.param]
 
 
 @pytest.fixture(scope="session")
-async def engine(engine_type: type[SandboxedEngine]) -> AsyncGenerator[SandboxedEngine]:
-    started = engine_type()
+async def engine(make_engine: MakeEngine) -> AsyncGenerator[SandboxedEngine]:
+    started = make_engine(EngineLimits())
     await started.open()
     yield started
     await started.close()

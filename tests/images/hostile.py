@@ -40,7 +40,7 @@ def open_own_source() -> None:
 
 
 def list_root() -> None:
-    raise Found(os.listdir("/"))
+    raise Found(list(Path("/").iterdir()))
 
 
 def write_outside() -> None:
@@ -240,12 +240,24 @@ def photo(attack: str) -> bytes:
 class HostilePicture(Picture):
     """Well-behaved until it is decoded."""
 
-    width = height = 64
-    frames = 1
-    needs = 1 << 20
-
     def __init__(self, attack: Callable[[], None]) -> None:
         self._attack = attack
+
+    @property
+    def width(self) -> int:
+        return 64
+
+    @property
+    def height(self) -> int:
+        return 64
+
+    @property
+    def frames(self) -> int:
+        return 1
+
+    @property
+    def needs(self) -> int:
+        return 1 << 20
 
     def decode(self) -> tuple[int, int]:
         self._attack()

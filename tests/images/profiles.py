@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from PIL import ImageCms
 
@@ -23,7 +24,13 @@ _D50 = (0.9642, 1.0, 0.8249)
 
 def srgb_profile() -> bytes:
     """The profile most cameras embed, under whatever name."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return built_in("sRGB").tobytes()
+
+
+def built_in(space: str) -> ImageCms.ImageCmsProfile:
+    """A profile that the colour library makes itself: sRGB or LAB."""
+    create = cast("Any", ImageCms).createProfile
+    return ImageCms.ImageCmsProfile(create(space))
 
 
 def png_with(data: bytes, gamma: float) -> bytes:

@@ -1,16 +1,22 @@
 """Runs pictures through an engine and opens what comes out. Only tests open pictures here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from PIL import Image
 
+from adapters.sandbox.engine import SandboxedEngine
+from adapters.sandbox.limits import EngineLimits
 from application.ports import ImageEngine, RenderedFile, Rendering, RenderJob
 from domain.errors import ProcessingFailed
 from domain.failure import FailureCode
 from domain.recipe import Animation, Fit, OutputFormat, Recipe, VariantSpec
+
+MakeEngine = Callable[[EngineLimits], SandboxedEngine]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +79,10 @@ async def failure(
     engine: ImageEngine, data: bytes, content_type: str, recipe: Recipe | None = None
 ) -> ProcessingFailed:
     """The failure that `data` ends in."""
-    try:
+    with pytest.raises(ProcessingFailed) as caught:
         await render(engine, data, content_type, recipe)
-    except ProcessingFailed as failed:
-        assert failed.detail.endswith("."), failed.detail
-        return failed
-    raise AssertionError("the picture was rendered")
+    assert caught.value.detail.endswith(".")
+    return caught.value
 
 
 async def code(engine: ImageEngine, data: bytes, content_type: str) -> FailureCode:

@@ -1,4 +1,6 @@
 """Photos come out upright, whatever way the camera was held."""
+# pyright: reportUnknownMemberType=false
+# (Pillow's annotations name numpy, which is not installed.)
 
 import pytest
 from PIL import Image
