@@ -3,14 +3,20 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from domain.lifecycle import State
 from domain.media import Media
 from tests.api.conformity import Contract, Reply
+from tests.support import builders
+from tests.support.builders import NOW
 from tests.support.sets import DatabasePorts, StorePorts
 
 PHOTO = b"\xff\xd8\xff a photo"
@@ -24,15 +30,18 @@ class Api:
     def __init__(
         self,
         url: str,
+        folder: Path,
         session: aiohttp.ClientSession,
         databases: DatabasePorts,
         stores: StorePorts,
     ) -> None:
         self.url = url
+        self.folder = folder
         self.databases = databases
         self.stores = stores
         self.contract = Contract({})
         self._session = session
+        self._numbers = count(1)
 
     async def open(self) -> None:
         reply = await self.send("GET", "/openapi.json", conforming=False)
@@ -85,12 +94,24 @@ class Api:
             {"media_id": ticket["media_id"], "original_key": ticket["original_key"]},
         )
 
-    async def store_media(self, media: Media) -> Media:
-        """A media as if its whole life so far had happened."""
+    async def media_in(self, state: State, *, now: datetime = NOW) -> Media:
+        """A new media as if its whole life so far had happened, at `now`."""
+        media = builders.in_state(state, next(self._numbers), now=now)
         async with self.databases.database.begin() as uow:
             await uow.media.add(media)
             await uow.commit()
         return media
+
+    async def put_object(self, key: str, body: bytes) -> None:
+        """Past all links, as somebody with the store's credentials can."""
+        source = self.folder / "source"
+        source.write_bytes(body)
+        await self.stores.store.upload(key, source, content_type="image/webp")
+
+    async def orders(self, media_id: str) -> int:
+        """How many messages about the media wait in the outbox; each is counted once."""
+        rows = await self.databases.relay.claim(limit=100, hold_seconds=30)
+        return sum(row.request.media_id == media_id for row in rows)
 
 
 def assert_problem(reply: Reply, status: int, code: str) -> Json:
@@ -108,9 +129,11 @@ def assert_problem(reply: Reply, status: int, code: str) -> Json:
 
 
 @asynccontextmanager
-async def connected(url: str, databases: DatabasePorts, stores: StorePorts) -> AsyncGenerator[Api]:
+async def connected(
+    url: str, folder: Path, databases: DatabasePorts, stores: StorePorts
+) -> AsyncGenerator[Api]:
     skip = ["Content-Type", "Accept-Encoding", "User-Agent"]
     async with aiohttp.ClientSession(skip_auto_headers=skip) as session:
-        api = Api(url, session, databases, stores)
+        api = Api(url, folder, session, databases, stores)
         await api.open()
         yield api

@@ -93,25 +93,29 @@ class Contract:
     def _keyword(self, keyword: str, wanted: Any, schema: Json, value: Any, at: str) -> list[str]:
         match keyword:
             case "enum":
-                return [] if value in wanted else [f"{at} is none of {wanted}"]
+                found = [] if value in wanted else [f"{at} is none of {wanted}"]
             case "pattern":
-                return [] if re.search(wanted, value) else [f"{at} is not like {wanted}"]
+                found = [] if re.search(wanted, value) else [f"{at} is not like {wanted}"]
             case "format":
-                return [] if _is_formatted(wanted, value) else [f"{at} is no {wanted}"]
+                found = [] if _is_formatted(wanted, value) else [f"{at} is no {wanted}"]
             case "items":
-                return [
-                    problem
-                    for index, item in enumerate(value)
-                    for problem in self.violations(wanted, item, f"{at}[{index}]")
-                ]
+                found = self._items(wanted, value, at)
             case "required":
-                return [f"{at}.{name} is missing" for name in wanted if name not in value]
+                found = [f"{at}.{name} is missing" for name in wanted if name not in value]
             case "properties":
-                return self._properties(wanted, value, at)
+                found = self._properties(wanted, value, at)
             case "additionalProperties":
-                return self._additional(wanted, schema, value, at)
+                found = self._additional(wanted, schema, value, at)
             case _:
-                return [f"the check knows no keyword {keyword}"]
+                found = [f"the check knows no keyword {keyword}"]
+        return found
+
+    def _items(self, wanted: Json, value: list[Any], at: str) -> list[str]:
+        return [
+            problem
+            for index, item in enumerate(value)
+            for problem in self.violations(wanted, item, f"{at}[{index}]")
+        ]
 
     def _properties(self, wanted: Json, value: Json, at: str) -> list[str]:
         """Stricter than JSON Schema: a field that is not described is a mistake of ours."""

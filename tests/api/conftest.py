@@ -27,27 +27,30 @@ SECRET = b"a secret of more than thirty-two bytes"
 METRICS = b"# HELP one One.\none 1\n"
 
 
-@pytest.fixture
-def sets(services: Services, tmp_path: Path) -> Sets:
-    return Sets(services, tmp_path)
-
-
-@pytest.fixture(params=SET_NAMES)
-async def api(request: pytest.FixtureRequest, sets: Sets, tmp_path: Path) -> AsyncGenerator[Api]:
-    async with api_on(request.param, sets, tmp_path) as api:
+# One server for the tests of a module: each test uses media of its own.
+@pytest.fixture(scope="module", params=SET_NAMES)
+async def api(
+    request: pytest.FixtureRequest, services: Services, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Api]:
+    async with api_on(request.param, services, tmp_path_factory.mktemp("api")) as api:
         yield api
 
 
-@pytest.fixture
-async def embedded(sets: Sets, tmp_path: Path) -> AsyncGenerator[Api]:
+@pytest.fixture(scope="module")
+async def embedded(
+    services: Services, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Api]:
     """The set whose store is served by the API itself."""
-    async with api_on("embedded", sets, tmp_path) as api:
+    async with api_on("embedded", services, tmp_path_factory.mktemp("api")) as api:
         yield api
 
 
 @asynccontextmanager
-async def api_on(name: SetName, sets: Sets, folder: Path, **changes: Any) -> AsyncGenerator[Api]:
+async def api_on(
+    name: SetName, services: Services, folder: Path, **changes: Any
+) -> AsyncGenerator[Api]:
     """`changes` replace fields of ApiParts."""
+    sets = Sets(services, folder)
     async with AsyncExitStack() as stack:
         databases = await stack.enter_async_context(sets.database(name))
         served: list[StorePorts] = []
@@ -60,7 +63,7 @@ async def api_on(name: SetName, sets: Sets, folder: Path, **changes: Any) -> Asy
             return create_app(_parts(databases, served[0], **changes))
 
         url = await stack.enter_async_context(serving(make_app))
-        api = await stack.enter_async_context(connected(url, databases, served[0]))
+        api = await stack.enter_async_context(connected(url, folder, databases, served[0]))
         yield api
 
 

@@ -1,10 +1,9 @@
 """An application behind a real HTTP server, in the loop of the test."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -19,8 +18,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.stop = asyncio.Event()
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
     async def main_loop(self) -> None:
         await self.on_tick(0)

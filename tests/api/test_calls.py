@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from adapters.system import utc_now
 from domain.lifecycle import TERMINAL, State
 from tests.api.client import JPEG, PHOTO, Api
 from tests.api.conftest import DOWNLOAD_SECONDS, LINK_SECONDS, MAX_BYTES
-from tests.support import builders
 from tests.support.builders import TRACEPARENT
 
 pytestmark = pytest.mark.anyio
@@ -92,14 +90,14 @@ async def test_completing_from_many_clients_at_once_orders_the_work_once(api: Ap
 
     assert {reply.status for reply in replies} == {202}
     assert len({reply.body for reply in replies}) == 1
-    assert len(await api.databases.relay.claim(limit=10, hold_seconds=30)) == 1
+    assert await api.orders(ticket["media_id"]) == 1
 
 
 @pytest.mark.parametrize("state", [State.READY, State.FAILED])
 async def test_completing_what_is_finished_answers_the_document_as_final(
     api: Api, state: State
 ) -> None:
-    media = await api.store_media(builders.in_state(state, now=utc_now()))
+    media = await api.media_in(state, now=utc_now())
 
     reply = await api.complete({"media_id": media.id, "original_key": media.original_key})
 
@@ -110,7 +108,7 @@ async def test_completing_what_is_finished_answers_the_document_as_final(
 
 @pytest.mark.parametrize("state", list(State))
 async def test_the_document_tells_the_state_and_when_to_ask_again(api: Api, state: State) -> None:
-    media = await api.store_media(builders.in_state(state, now=utc_now()))
+    media = await api.media_in(state, now=utc_now())
 
     reply = await api.get(f"/media/{media.id}")
 
@@ -122,7 +120,7 @@ async def test_the_document_tells_the_state_and_when_to_ask_again(api: Api, stat
 
 
 async def test_a_retry_is_asked_for_again_when_it_is_due(api: Api) -> None:
-    media = await api.store_media(builders.retrying(now=utc_now() + timedelta(seconds=10)))
+    media = await api.media_in(State.RETRYING, now=utc_now() + timedelta(seconds=10))
 
     reply = await api.get(f"/media/{media.id}")
 
@@ -134,7 +132,7 @@ async def test_a_retry_is_asked_for_again_when_it_is_due(api: Api) -> None:
 
 
 async def test_a_failure_says_why_and_whether_another_go_is_worth_it(api: Api) -> None:
-    media = await api.store_media(builders.failed(now=utc_now()))
+    media = await api.media_in(State.FAILED, now=utc_now())
 
     failure = (await api.get(f"/media/{media.id}")).json()["failure"]
 
@@ -147,9 +145,9 @@ async def test_a_failure_says_why_and_whether_another_go_is_worth_it(api: Api) -
     }
 
 
-async def test_the_final_url_leads_to_the_largest_variant(api: Api, tmp_path: Path) -> None:
-    media = await api.store_media(builders.ready(now=utc_now()))
-    await _put(api, tmp_path, media.variants[0].key, b"a variant")
+async def test_the_final_url_leads_to_the_largest_variant(api: Api) -> None:
+    media = await api.media_in(State.READY, now=utc_now())
+    await api.put_object(media.variants[0].key, b"a variant")
 
     document = (await api.get(f"/media/{media.id}")).json()
 
@@ -161,10 +159,10 @@ async def test_the_final_url_leads_to_the_largest_variant(api: Api, tmp_path: Pa
 
 
 async def test_the_stable_link_redirects_and_is_not_kept_longer_than_its_signature(
-    api: Api, tmp_path: Path
+    api: Api,
 ) -> None:
-    media = await api.store_media(builders.ready(now=utc_now()))
-    await _put(api, tmp_path, media.variants[0].key, b"thumb")
+    media = await api.media_in(State.READY, now=utc_now())
+    await api.put_object(media.variants[0].key, b"thumb")
 
     reply = await api.get(f"/media/{media.id}/variants/thumb")
 
@@ -174,7 +172,7 @@ async def test_the_stable_link_redirects_and_is_not_kept_longer_than_its_signatu
 
 
 async def test_a_head_answers_like_a_get_without_the_body(api: Api) -> None:
-    media = await api.store_media(builders.ready(now=utc_now()))
+    media = await api.media_in(State.READY, now=utc_now())
     for path in (f"/media/{media.id}", "/openapi.json", "/health/live", "/metrics"):
         get, head = await api.get(path), await api.send("HEAD", path)
         assert (head.status, head.body) == (get.status, b"")
@@ -185,9 +183,3 @@ async def test_a_missing_content_type_is_taken_for_json(api: Api) -> None:
     reply = await api.send("POST", "/upload-url", b'{"content_type":"image/gif","file_name":"a"}')
 
     assert reply.status == 201
-
-
-async def _put(api: Api, folder: Path, key: str, body: bytes) -> None:
-    source = folder / "source"
-    source.write_bytes(body)
-    await api.stores.store.upload(key, source, content_type="image/webp")

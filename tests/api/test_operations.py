@@ -1,9 +1,8 @@
 """Probes and metrics: quick and honest, also while a server hangs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -130,12 +129,17 @@ async def is_status(url: str, path: str, status: int) -> Reply:
     return await eventually(ask, until=lambda reply: reply.status == status)
 
 
-def operations(*servers: Server, **changes: Any) -> Any:
+def operations(*servers: Server, **changes: Any) -> Callable[[str], Any]:
     settings: dict[str, Any] = {
         "dependencies": servers,
         "metrics": lambda: (METRICS, "text/plain; version=0.0.4; charset=utf-8"),
     }
-    return lambda _: create_operations_app(**{**settings, **changes})
+
+    def make(url: str) -> Any:
+        del url
+        return create_operations_app(**{**settings, **changes})
+
+    return make
 
 
 async def test_a_probe_is_answered_at_once_while_a_server_hangs() -> None:
@@ -204,9 +208,8 @@ async def test_the_api_shows_the_same_pages(api: Api) -> None:
 
 
 async def test_the_api_is_not_ready_without_its_database(
-    api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del tmp_path
     await is_status(api.url, "/health/ready", 200)
 
     async def check() -> None:

@@ -1,14 +1,13 @@
 """Every refusal of the contract, alike on each set."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from application.request_upload import ORIGINAL_EXTENSIONS
 from domain.errors import DatabaseUnavailable, StoreUnavailable
+from domain.lifecycle import State
 from tests.api.client import JPEG, Api, assert_problem
 from tests.api.conftest import MAX_BYTES
 from tests.support import builders
@@ -16,7 +15,7 @@ from tests.support.builders import TRACEPARENT
 
 pytestmark = pytest.mark.anyio
 
-UNKNOWN = builders.ulid(404)
+UNKNOWN = builders.ulid(404_404)
 SHA256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
@@ -97,13 +96,12 @@ async def test_completing_before_the_upload_is_refused_and_may_be_tried_again(ap
 
 
 async def test_an_upload_that_is_too_large_is_refused_and_may_be_replaced(
-    api: Api, tmp_path: Path
+    api: Api,
 ) -> None:
     ticket = await api.ticket()
-    source = tmp_path / "large"
-    source.write_bytes(bytes(MAX_BYTES + 1))
+    body = bytes(MAX_BYTES + 1)
     # The store itself need not refuse it: who has its credentials can write anything.
-    await api.stores.store.upload(ticket["original_key"], source, content_type="image/jpeg")
+    await api.put_object(ticket["original_key"], body)
 
     assert_problem(await api.complete(ticket), 422, "upload-too-large")
 
@@ -111,11 +109,10 @@ async def test_an_upload_that_is_too_large_is_refused_and_may_be_replaced(
     assert (await api.complete(ticket)).status == 202
 
 
-async def test_an_upload_of_another_size_than_declared_is_refused(api: Api, tmp_path: Path) -> None:
+async def test_an_upload_of_another_size_than_declared_is_refused(api: Api) -> None:
     ticket = await api.ticket(size_bytes=17)
-    source = tmp_path / "short"
-    source.write_bytes(b"short")
-    await api.stores.store.upload(ticket["original_key"], source, content_type="image/jpeg")
+    body = b"short"
+    await api.put_object(ticket["original_key"], body)
 
     assert_problem(await api.complete(ticket), 422, "upload-size-mismatch")
 
@@ -124,8 +121,7 @@ async def test_an_upload_of_another_size_than_declared_is_refused(api: Api, tmp_
 
 
 async def test_completing_an_expired_upload_is_refused(api: Api) -> None:
-    now = datetime(2026, 3, 4, tzinfo=UTC)
-    media = await api.store_media(builders.expired(now=now))
+    media = await api.media_in(State.EXPIRED)
 
     reply = await api.complete({"media_id": media.id, "original_key": media.original_key})
 
@@ -133,7 +129,7 @@ async def test_completing_an_expired_upload_is_refused(api: Api) -> None:
 
 
 async def test_completing_a_deleted_media_is_refused(api: Api) -> None:
-    media = await api.store_media(builders.deleted())
+    media = await api.media_in(State.DELETED)
 
     reply = await api.complete({"media_id": media.id, "original_key": media.original_key})
 
@@ -172,7 +168,7 @@ async def test_a_media_that_does_not_exist_is_not_found(api: Api, media_id: str)
 
 
 async def test_a_variant_that_does_not_exist_is_not_found(api: Api) -> None:
-    media = await api.store_media(builders.ready())
+    media = await api.media_in(State.READY)
 
     reply = await api.get(f"/media/{media.id}/variants/huge")
 
@@ -327,4 +323,4 @@ async def test_without_the_broker_the_work_waits_in_the_outbox(api: Api) -> None
 
     assert (await api.complete(ticket)).status == 202
     # No broker was asked, so none can refuse: the order lies in the database.
-    assert len(await api.databases.relay.claim(limit=10, hold_seconds=30)) == 1
+    assert await api.orders(ticket["media_id"]) == 1
