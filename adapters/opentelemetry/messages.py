@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 from adapters.events import bind
 from adapters.opentelemetry.instruments import (
     DUPLICATES,
+    IN_FLIGHT,
     PROCESSED,
     PUBLISHED,
     REDELIVERIES,
@@ -103,6 +104,8 @@ class MessageTelemetry:
         self._metrics = metrics
         self._tracing = tracing
         self._system = system
+        self._in_flight = 0
+        metrics.watch_value(IN_FLIGHT, lambda: self._in_flight)
 
     @contextmanager
     def process_span(self, request: ProcessRequest, delivery: Delivery) -> Generator[Handling]:
@@ -124,6 +127,7 @@ class MessageTelemetry:
         )
         with bind(media_id=request.media_id), entry as span, processing(span):
             handling = Handling(span, self._metrics, self._tracing, self._system)
+            self._in_flight += 1
             try:
                 yield handling
             except Exception as error:
@@ -131,6 +135,8 @@ class MessageTelemetry:
                 if handling.outcome is None:
                     handling.finished("error")
                 raise
+            finally:
+                self._in_flight -= 1
 
     def malformed(self, delivery: Delivery) -> None:
         """Count a delivery that names no photo, and so belongs to no trace."""

@@ -1,0 +1,80 @@
+"""A Prometheus that scrapes every second, and an embedded pipeline for it to scrape."""
+
+import json
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support.process import Server, answers_http, find_program, free_port
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
+
+
+class Prometheus(Server):
+    """`targets` maps a job to the host and port of its metrics page."""
+
+    name = "prometheus"
+    how_to_get = "apt-get install prometheus"
+
+    def __init__(self, targets: dict[str, str]) -> None:
+        super().__init__()
+        jobs = [
+            {"job_name": job, "static_configs": [{"targets": [address]}]}
+            for job, address in targets.items()
+        ]
+        every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        # JSON is YAML.
+        config = {"global": every, "rule_files": [str(RULES)], "scrape_configs": jobs}
+        (self.folder / "prometheus.yml").write_text(json.dumps(config))
+
+    @staticmethod
+    def find() -> Path | None:
+        return find_program("prometheus")
+
+    def command(self) -> list[str]:
+        return [
+            str(self.find()),
+            f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+
+    def is_ready(self) -> bool:
+        return answers_http(f"http://127.0.0.1:{self.port}/-/ready")
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an instant query; raises HTTPError if it is none."""
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{query}") as answer:
+            return json.load(answer)["data"]["result"]
+
+
+class Embedded(Server):
+    """`pipeline embedded`, all in one process; the API on `port`."""
+
+    name = "embedded"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics_port = free_port()
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "entrypoints.cli", "embedded"]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "DATA_DIR": str(self.folder / "data"),
+            "API_PORT": str(self.port),
+            "WORKER_METRICS_PORT": str(self.metrics_port),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def is_ready(self) -> bool:
+        return answers_http(f"{self.url}/health/ready")
