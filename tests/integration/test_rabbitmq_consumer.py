@@ -130,12 +130,15 @@ async def test_stopping_hands_back_what_was_not_received(broker: RabbitBroker) -
     leaving = await broker.consume(Queue.PROCESS, prefetch=4)
     received = await receive(leaving)
     await leaving.stop()
-    staying = await broker.consume(Queue.PROCESS, prefetch=4)
+    staying = await broker.consume(Queue.PROCESS, prefetch=10)
     assert sorted(await ids(staying, 3)) == ["b", "c", "d"]
+    await publish(broker, "efgh")
+    later = [await receive(staying) for _ in "efgh"]
+    assert [(each.message_id, each.redelivered) for each in later] == [(n, False) for n in "efgh"]
     await received.ack()
     await leaving.close()
-    await publish(broker, "e")
-    assert await ids(staying, 1) == ["e"]
+    await publish(broker, "i")
+    assert await ids(staying, 1) == ["i"]
 
 
 async def test_stopping_twice_and_closing_twice_is_fine(broker: RabbitBroker) -> None:

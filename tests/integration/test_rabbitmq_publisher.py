@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from adapters.rabbitmq import RabbitBroker, declare_topology
+from adapters.rabbitmq.connection import broker_errors
 from adapters.rabbitmq.topology import EXCHANGE
 from application.ports import Queue
 from domain.errors import BrokerUnavailable, UnroutableMessage
@@ -173,6 +174,14 @@ async def test_a_publish_that_is_cancelled_stays_cancelled(
     publishing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await publishing
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_an_outage() -> None:
+    """So the driver fails what is pending on a connection that it has given up."""
+    pending = asyncio.get_running_loop().create_future()
+    pending.cancel()
+    with pytest.raises(BrokerUnavailable, match="connection lost"), broker_errors("do it"):
+        await pending
 
 
 async def test_closing_fails_the_publishes_under_way(proxied: tuple[Proxy, RabbitBroker]) -> None:
