@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from adapters.postgres.database import PostgresDatabase
+from adapters.postgres.hint import CHANNEL
 from adapters.postgres.migrations import migrate
 from tests.integration.postgres import connected, connection, empty_database
 from tests.support import builders
+from tests.support.proxy import Proxy, proxy_before
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -61,8 +64,14 @@ async def test_a_commit_before_the_wait_is_not_missed(database: PostgresDatabase
     assert await _seconds_waited(database, LONG_SECONDS) < LONG_SECONDS / 2
 
 
-async def test_a_commit_of_many_rows_rings_once(database: PostgresDatabase) -> None:
-    await _enqueue(database, 1, 2, 3)
+async def test_a_commit_of_many_rows_rings_once(url: str, database: PostgresDatabase) -> None:
+    rings: list[object] = []
+    async with connection(url) as plain:
+        await plain.add_listener(CHANNEL, lambda *_: rings.append(_))
+        await _enqueue(database, 1, 2, 3)
+        await eventually(lambda: plain.fetchval("SELECT 1"), until=lambda _: rings)
+        await plain.fetchval("SELECT 1")
+    assert len(rings) == 1
     await database.hint.wait(LONG_SECONDS)
     assert await _seconds_waited(database, SHORT_SECONDS) >= SHORT_SECONDS * 0.9
 
@@ -95,3 +104,27 @@ async def test_a_process_that_never_waits_holds_no_connection_to_listen(url: str
     async with connected(url) as quiet, connection(url) as plain:
         await _enqueue(quiet, 1)
         assert await plain.fetchval(LISTENING) == 0
+
+
+async def test_an_outage_is_told_once_however_long_it_lasts(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = urlsplit(url)
+    async with proxy_before(str(parts.hostname), parts.port or 5432) as proxy:
+        proxy.refusing = True
+        netloc = f"{parts.username}:hunter2@127.0.0.1:{proxy.port}"
+        async with connected(urlunsplit(parts._replace(netloc=netloc))) as database:
+            await database.hint.wait(SHORT_SECONDS)
+            await eventually(_refused(proxy), until=lambda count: count >= 3)
+            proxy.refusing = False
+            await database.hint.wait(LONG_SECONDS)
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("hint")]
+    assert len(lines) == 1
+    assert "hunter2" not in lines[0]
+
+
+def _refused(proxy: Proxy) -> Callable[[], Awaitable[int]]:
+    async def ask() -> int:
+        return proxy.refused
+
+    return ask

@@ -29,7 +29,8 @@ SELECT lpad(n::text, 26, '0'), state, 3, 'a.jpg', 'image/jpeg', 'k', at, at, at,
     CASE state WHEN 'READY' THEN '{}' ELSE 'null' END,
     CASE state WHEN 'READY' THEN '[{}]' ELSE '[]' END, 'null',
     CASE state WHEN 'FAILED' THEN '{}' ELSE 'null' END,
-    CASE state WHEN 'FAILED' THEN 'image-corrupt' END, at
+    CASE WHEN state = 'FAILED' THEN CASE n % 1000 WHEN 0 THEN 'too-many-bytes'
+        ELSE 'image-corrupt' END END, at
 FROM (
     SELECT n, '2026-01-01'::timestamptz + n * interval '1 s' AS at,
         CASE WHEN n % 10 = 0 THEN 'FAILED' WHEN n % 20 = 1 THEN 'UPLOADED' ELSE 'READY' END AS state
@@ -54,7 +55,7 @@ QUERIES: list[tuple[str, str, tuple[Any, ...], int]] = [
     ("outbox", "prune", (1.0, LIMIT), LIMIT),
     ("overview", "backlog", (UNDER_WAY,), 5000),  # the 1000, 5000 and 5000 it has to count
     ("overview", "failed", (LIMIT,), LIMIT),
-    ("overview", "failed_with_code", (LIMIT, "image-corrupt"), LIMIT),
+    ("overview", "failed_with_code", (LIMIT, "too-many-bytes"), LIMIT),
     ("dead_letters", "get", ("5",), 1),
     ("dead_letters", "list", (LIMIT,), LIMIT),
     ("dead_letters", "mark_replayed", ("5", NOW), 1),
