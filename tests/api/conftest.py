@@ -1,7 +1,7 @@
 """The API over real HTTP, on each set. Every answer is held against the OpenAPI document."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +50,20 @@ async def api_on(
     name: SetName, services: Services, folder: Path, **changes: Any
 ) -> AsyncGenerator[Api]:
     """`changes` replace fields of ApiParts."""
-    sets = Sets(services, folder)
-    async with AsyncExitStack() as stack:
-        databases = await stack.enter_async_context(sets.database(name))
-        served: list[StorePorts] = []
-        if name != "embedded":
-            served.append(await stack.enter_async_context(sets.store(name)))
+    async with Sets(services, folder).open(name) as opened:
+        stores = opened.stores
 
         def make_app(url: str) -> Any:
-            if not served:
-                served.append(_files(folder / "store", url))
-            return create_app(_parts(databases, served[0], **changes))
+            nonlocal stores
+            if name == "embedded":
+                stores = _files(folder / "store", url)
+            return create_app(_parts(opened.databases, stores, **changes))
 
-        url = await stack.enter_async_context(serving(make_app))
-        api = await stack.enter_async_context(connected(url, folder, databases, served[0]))
-        yield api
+        async with (
+            serving(make_app) as url,
+            connected(url, folder, opened.databases, stores) as api,
+        ):
+            yield api
 
 
 def _files(root: Path, url: str) -> StorePorts:
