@@ -92,6 +92,7 @@ TABLE: dict[type[BaseException], Kind] = {
     # What the client must change.
     errors.MediaNotFound: Kind("media-not-found", 404, "There is no such media."),
     errors.VariantNotFound: Kind("variant-not-found", 404, "There is no such variant."),
+    errors.LetterNotFound: Kind("letter-not-found", 404, "There is no such dead letter."),
     errors.UploadMissing: Kind("upload-missing", 409, "Nothing has been uploaded yet."),
     errors.UploadExpired: Kind("upload-expired", 410, "The upload was not completed in time."),
     errors.UnsupportedContentType: Kind(

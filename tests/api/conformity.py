@@ -98,6 +98,10 @@ class Contract:
                 found = [] if re.search(wanted, value) else [f"{at} is not like {wanted}"]
             case "format":
                 found = [] if _is_formatted(wanted, value) else [f"{at} is no {wanted}"]
+            case "minLength":
+                found = [] if len(value) >= wanted else [f"{at} is too short"]
+            case "maxLength":
+                found = [] if len(value) <= wanted else [f"{at} is too long"]
             case "items":
                 found = self._items(wanted, value, at)
             case "required":
