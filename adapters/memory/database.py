@@ -44,6 +44,7 @@ class Tables:
     """What is durable. Values are immutable, so a shallow copy of a table is a snapshot."""
 
     media: dict[str, Media] = field(default_factory=dict[str, Media])
+    state_since: dict[str, datetime] = field(default_factory=dict[str, datetime])
     outbox: dict[int, OutboxEntry] = field(default_factory=dict[int, OutboxEntry])
     dead_letters: dict[str, DeadLetter] = field(default_factory=dict[str, DeadLetter])
     next_outbox_id: int = 1
@@ -113,6 +114,10 @@ class MemoryUnitOfWork(UnitOfWork):
             stored = tables.media.get(media_id)
             if (stored.version if stored else None) != version:
                 raise VersionConflict(media_id)
+        for media in self.written.values():
+            stored = tables.media.get(media.id)
+            if stored is None or stored.state is not media.state:
+                tables.state_since[media.id] = media.updated_at
         tables.media.update(self.written)
         for letter in self._dead_letters.written.values():
             # A copy that somebody else has kept meanwhile stays as it is.
@@ -208,7 +213,7 @@ class MemoryRelay(OutboxRelay):
         await asyncio.sleep(0)
         for row_id in ids:
             entry = self._database.tables.outbox.get(row_id)
-            if entry is not None:
+            if entry is not None and entry.published_at is None:
                 entry.published_at = self._database.clock()
 
     async def release(self, ids: Sequence[int]) -> None:
@@ -257,7 +262,7 @@ class MemoryOverview(Overview):
         since: dict[State, list[datetime]] = {}
         for media in tables.media.values():
             if media.state not in TERMINAL:
-                since.setdefault(media.state, []).append(media.updated_at)
+                since.setdefault(media.state, []).append(tables.state_since[media.id])
         due = [
             entry.row.available_at
             for entry in tables.outbox.values()
@@ -269,7 +274,7 @@ class MemoryOverview(Overview):
             requeued=sum(
                 media.requeues > 0 and media.state in CLAIMABLE for media in tables.media.values()
             ),
-            dead_letters=len(tables.dead_letters),
+            dead_letters=sum(letter.replayed_at is None for letter in tables.dead_letters.values()),
         )
 
     async def totals(self) -> Mapping[State, int]:

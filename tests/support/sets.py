@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from adapters.filesystem import FilesystemStore
 from adapters.memory.broker import MemoryBroker
@@ -227,7 +228,7 @@ class Sets:
 
     @asynccontextmanager
     async def _postgres_database(self) -> AsyncGenerator[DatabasePorts]:
-        async with fresh_database(self._services.postgres_url(), self._unique()) as url:
+        async with fresh_database(self._services.postgres_url()) as url:
             await migrate(url)
             database = await PostgresDatabase.connect(url, pool_size=POOL_SIZE)
             try:
@@ -260,7 +261,7 @@ class Sets:
             access.endpoint,
             access.access_key,
             access.secret_key,
-            f"test-{self._unique()}",
+            f"test-{self._ids.media_id().lower()}",
             clock=utc_now,
         )
         await store.open()
@@ -271,19 +272,20 @@ class Sets:
         finally:
             await store.close()
 
-    def _unique(self) -> str:
-        return self._ids.media_id().lower()
-
 
 @asynccontextmanager
-async def fresh_database(url: str, name: str) -> AsyncGenerator[str]:
+async def fresh_database(url: str) -> AsyncGenerator[str]:
     """The URL of an empty PostgreSQL database; a connection that is left at the end is an error."""
-    base, _, _ = url.rpartition("/")
+    name = f"test-{SystemIds().media_id().lower()}"
     server = await connect_alone(url, seconds=5.0)
     try:
-        await server.execute(f'CREATE DATABASE "test-{name}"')
-        yield f"{base}/test-{name}"
-        await server.execute(f'DROP DATABASE "test-{name}"')
+        await server.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        except BaseException:
+            await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            raise
+        await server.execute(f'DROP DATABASE "{name}"')
     finally:
         server.terminate()
 
