@@ -39,3 +39,7 @@ demo: $(STAMP) ## Send a photo through an embedded pipeline (PHOTO=path: your ow
 .PHONY: run
 run: $(STAMP) ## Run the embedded pipeline: API on 8080, metrics on 9091, data in ./data
 	@$(BIN)/pipeline embedded
+
+.PHONY: simulate
+simulate: $(STAMP) ## Simulate crashes and faults: RUNS=100000, or SEED=n for one run
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--runs $(or $(RUNS),10000))

@@ -9,7 +9,7 @@ PipelineError
 │   ├── VersionConflict
 │   └── LeaseLost
 ├── Rejected                  the client must change something; `code` is the stable name
-│   ├── MediaNotFound, VariantNotFound
+│   ├── MediaNotFound, VariantNotFound, LetterNotFound
 │   ├── UnsupportedContentType, InvalidUpload
 │   └── OriginalKeyMismatch, UploadMissing, UploadTooLarge, UploadSizeMismatch, UploadExpired
 ├── ProcessingFailed          this attempt at this photo failed; `code` decides about a retry
@@ -86,6 +86,13 @@ class VariantNotFound(Rejected):
 
     def __init__(self, media_id: str, name: str) -> None:
         super().__init__(f"media {media_id} has no variant {name!r}")
+
+
+class LetterNotFound(Rejected):
+    code = "letter-not-found"
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(f"there is no dead letter {letter_id}")
 
 
 class InvalidUpload(Rejected):

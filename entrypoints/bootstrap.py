@@ -25,6 +25,8 @@ from adapters.opentelemetry import (
     Telemetry,
     current_traceparent,
 )
+from adapters.opentelemetry.instruments import POOL_IN_USE, POOL_SIZE
+from adapters.opentelemetry.libraries import instrument_libraries
 from adapters.postgres.database import PostgresDatabase
 from adapters.rabbitmq import RabbitBroker
 from adapters.sandbox.engine import SandboxedEngine
@@ -93,11 +95,14 @@ async def production_set(settings: Settings, telemetry: Telemetry) -> AsyncGener
     """PostgreSQL, RabbitMQ and MinIO. Servers that are down are no error yet."""
     ids = SystemIds()
     metrics, tracing = telemetry.metrics, telemetry.tracing
+    instrument_libraries(telemetry.library_tracers)
     async with AsyncExitStack() as stack:
         database = await PostgresDatabase.connect(
             settings.database_url, pool_size=settings.database_pool_size, fraction=ids.fraction
         )
         stack.push_async_callback(database.close)
+        metrics.watch_value(POOL_IN_USE, lambda: database.connections_in_use)
+        metrics.watch_value(POOL_SIZE, lambda: settings.database_pool_size)
         broker = RabbitBroker(settings.rabbitmq_url, fraction=ids.fraction)
         stack.push_async_callback(broker.close)
         store = MinioStore(

@@ -119,7 +119,8 @@ def draw_photo(width: int = 1632, height: int = 1224) -> bytes:
     """A JPEG of a sunset over water, 2 MP by default: gradients, texture and hard edges."""
     from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-    sky: Any = Image.linear_gradient("L").resize((width, height))
+    gradient: Any = Image.linear_gradient("L")
+    sky = gradient.resize((width, height))
     levels = range(256)
     red = sky.point([250 - level // 5 for level in levels])
     green = sky.point([90 + level // 2 for level in levels])

@@ -204,14 +204,18 @@ class Worker:
             await consumer.reconnect()
 
     async def _photos_wait(self) -> bool:
-        """Whether a photo has been waiting, its message sent, for longer than we were idle."""
+        """Whether photos wait whose message was sent while we were idle.
+
+        Either for long, or they were enqueued a second time and nobody has taken them yet.
+        """
         try:
             backlog = await self._overview.backlog()
         except Unavailable:
             return False
-        waiting = backlog.media.get(State.UPLOADED)
-        long_wait = waiting is not None and waiting.oldest_seconds > self._limits.deaf_seconds
-        return long_wait and backlog.outbox.oldest_seconds < self._limits.deaf_seconds
+        uploaded = backlog.media.get(State.UPLOADED)
+        long_wait = uploaded is not None and uploaded.oldest_seconds > self._limits.deaf_seconds
+        sent = backlog.outbox.oldest_seconds < self._limits.deaf_seconds
+        return sent and (long_wait or backlog.requeued > 0)
 
 
 async def _settle(settle: Callable[[], Coroutine[Any, Any, None]]) -> None:

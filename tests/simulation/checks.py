@@ -51,6 +51,8 @@ class Checks:
             return
         name = f"media {after.id}"
         self.require(after.lease_token >= before.lease_token, f"{name}: the token went back")
+        if (before.state, after.state) == (State.FAILED, State.UPLOADED):
+            self.require(after.attempt == 0, f"{name}: reprocessed without all its attempts")
         self.require(
             after.attempt <= self._policy.attempts_max, f"{name}: {after.attempt} attempts"
         )

@@ -129,7 +129,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(
+    def create_task(  # pyright: ignore[reportIncompatibleMethodOverride] - no generators here
         self,
         coro: Coroutine[Any, Any, Any],
         *,

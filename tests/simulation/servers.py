@@ -54,6 +54,8 @@ class SimulatedDatabase(MemoryDatabase):
         self.checks = checks
         self.trace = trace
         self.objects: Callable[[], dict[str, str]] = dict
+        self.confirmed: set[str] = set()
+        self.process_clock = clock
         self.relay = SimulatedRelay(self)
 
     @asynccontextmanager
@@ -71,7 +73,7 @@ class SimulatedDatabase(MemoryDatabase):
 class SimulatedUnitOfWork(MemoryUnitOfWork):
     def __init__(self, database: SimulatedDatabase) -> None:
         super().__init__(database)
-        self._simulated = database
+        self.simulated = database
         self.began_at = database.clock()
         self.requests: list[ProcessRequest] = []
 
@@ -80,7 +82,7 @@ class SimulatedUnitOfWork(MemoryUnitOfWork):
         await super().enqueue(request, delay_seconds=delay_seconds)
 
     async def commit(self) -> None:
-        database = self._simulated
+        database = self.simulated
         await database.answer()
         if database.faults.strikes("commit_lost"):
             raise DatabaseUnavailable("simulated: the commit never arrived")
@@ -106,6 +108,9 @@ class SimulatedRelay(MemoryRelay):
         return await super().claim(limit=limit, hold_seconds=hold_seconds)
 
     async def mark_published(self, ids: Sequence[int]) -> None:
+        for row_id in ids:
+            confirmed = str(row_id) in self._simulated.confirmed
+            self._simulated.checks.require(confirmed, f"row {row_id} was marked unconfirmed")
         await self._simulated.answer()
         await super().mark_published(ids)
 
@@ -136,10 +141,15 @@ class SimulatedBroker(MemoryBroker):
             await asyncio.sleep(faults.random.random() * 40)
         if faults.strikes("publish_confirm_lost"):
             raise BrokerUnavailable("simulated: no confirm")
+        assert self.database is not None
+        self.database.confirmed.add(message_id)
 
     def _send(self, message: Message) -> None:
         if self.faults.strikes("message_lost"):
             self.trace(f"lost {message.message_id}")
+        elif self.faults.strikes("message_dead_lettered"):
+            message.reason = "delivery_limit"
+            self.put(Queue.DEAD, message)
         elif self.faults.strikes("message_delayed"):
             delay = self.faults.random.random() * 30
             asyncio.get_running_loop().call_later(delay, self.put, Queue.PROCESS, message)
@@ -271,7 +281,7 @@ class SimulatedEngine(MemoryEngine):
         self._faults = faults
 
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
-        await asyncio.sleep(self._faults.random.random() * 2)
+        await asyncio.sleep(self._faults.random.random() * 8)
         if self._faults.strikes("engine_failed"):
             raise ProcessingFailed(FailureCode.DECODE_OUT_OF_MEMORY, "simulated")
         return await super().render(job, on_variant)

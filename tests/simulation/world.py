@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +19,13 @@ from application.process_media import Lease, ProcessMedia
 from application.record_dead_letters import RecordDeadLetters
 from application.recover_leases import RecoverLeases
 from application.relay_outbox import RelayOutbox
+from application.reprocess_media import ReprocessMedia
 from application.request_upload import RequestUpload, UploadTerms
 from application.requeue_silent import RequeueSilent
 from application.sweep_objects import SweepObjects
-from domain.errors import PipelineError, Unavailable
+from domain.errors import PipelineError, Unavailable, UploadExpired
 from domain.lifecycle import TERMINAL, State
-from domain.media import Media
+from domain.media import UPLOAD_GRACE_SECONDS, Media
 from domain.recipe import Recipe, VariantSpec
 from domain.retry_policy import RetryPolicy
 from entrypoints.dispatcher import Dispatcher, DispatcherParts
@@ -44,7 +46,7 @@ from tests.simulation.servers import (
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE_SECONDS = 15.0
 FAULTS_SECONDS = 60.0
-HEALING_SECONDS = 6 * 3600.0
+HEALING_SECONDS = 2400.0
 STEPS_MAX = 400_000
 MAX_BYTES = 1000
 POLICY = RetryPolicy(requeue_seconds=20.0, sweep_seconds=30.0, cap_seconds=60.0)
@@ -94,6 +96,7 @@ class World:
         self.broker.database = self.database
         self.store = SimulatedStore(self.clock, self.faults, self.outages, self.checks)
         self.database.objects = self.store.etags
+        self.database.process_clock = self.process_clock
         self.accepted: dict[str, Media] = {}
         self.clients = 0
         self.stops: dict[Process, asyncio.Event] = {}
@@ -123,7 +126,7 @@ class World:
             self.loop.run(self._main())
 
     async def _main(self) -> None:
-        for _ in range(self.random.randint(1, 3)):
+        for _ in range(self.random.randint(1, 4)):
             self._start("worker", self._worker)
         for _ in range(2):
             self._start("dispatcher", self._dispatcher)
@@ -131,6 +134,7 @@ class World:
         for number in range(self.random.randint(2, 7)):
             self.loop.spawn(Process(f"client-{number}"), self._client(number))
             self.clients += 1
+        self.loop.spawn(Process("operator"), self._operator())
         await asyncio.sleep(FAULTS_SECONDS)
         self._heal()
         deadline = self.loop.time() + HEALING_SECONDS
@@ -148,20 +152,33 @@ class World:
         """What the run still waits for, in a sentence; None if nothing."""
         if self.clients:
             return f"{self.clients} clients are not answered yet"
+        return self._unfinished_media() or self._unfinished_messages()
+
+    def _unfinished_media(self) -> str | None:
         for media in self.database.tables.media.values():
             if media.state not in TERMINAL:
                 return f"media {media.id} is {media.state} since {media.updated_at}"
             if media.deadline_at is not None:
                 return f"the objects of media {media.id} wait to be swept"
+        return None
+
+    def _unfinished_messages(self) -> str | None:
         for entry in self.database.tables.outbox.values():
             if entry.published_at is None:
                 return f"outbox row {entry.row.id} is not published"
         for queue in Queue:
-            if self.broker.queues[queue]:
+            if self.broker.queues[queue] and not self._nobody_hears(queue):
                 return f"{len(self.broker.queues[queue])} messages wait in {queue}"
-        if any(consumer.unacked for consumer in self.broker.consumers):
-            return "a delivery is not settled"
-        return None
+        unsettled = any(consumer.unacked for consumer in self.broker.consumers)
+        return "a delivery is not settled" if unsettled else None
+
+    def _nobody_hears(self, queue: Queue) -> bool:
+        """Photos that wait give a deaf consumer away; duplicates of finished ones need not."""
+        return all(
+            isinstance(consumer, SimulatedConsumer) and consumer.deaf
+            for consumer in self.broker.consumers
+            if consumer.queue is queue
+        )
 
     def _check_the_end(self) -> None:
         for media_id in sorted(self.accepted):
@@ -216,7 +233,7 @@ class World:
         process = self.random.choice(self.processes[kind])
         self.trace(f"crash {process.name}")
         process.alive = False
-        delay = self.random.uniform(0.0, 5.0)
+        delay = self.random.uniform(0.0, 30.0)
         self.loop.call_later(delay, self.broker.lose_process, process)
         self._gone(kind, process, self._mains()[kind])
 
@@ -280,7 +297,7 @@ class World:
     async def _client(self, number: int) -> None:
         """Uploads a photo and completes it until it is told so, at times twice at once.
 
-        A few never complete: their upload must expire.
+        A few never complete, and their upload must expire; a few try when it is nearly too late.
         """
         await asyncio.sleep(self.random.random() * FAULTS_SECONDS * 0.7)
         terms = UploadTerms(max_bytes=MAX_BYTES, link_seconds=5)
@@ -292,9 +309,13 @@ class World:
             lambda: request(content_type="image/jpeg", file_name=f"{number}.jpg")
         )
         self.store.store(ticket.media.original_key, body, "image/jpeg")
-        if self.random.random() < 0.03:
+        patience = self.random.random()
+        if patience < 0.02:
             self.clients -= 1
             return
+        if patience < 0.06:
+            # Just about when the upload expires: one of the two must win, not both.
+            await asyncio.sleep(UPLOAD_GRACE_SECONDS + self.random.uniform(-10, 20))
         complete = CompleteUpload(
             database=self.database, store=self.store, policy=POLICY, max_bytes=MAX_BYTES
         )
@@ -308,12 +329,23 @@ class World:
 
         twice = self.random.random() < 0.3
         calls = [self._until_answered(call) for _ in range(2 if twice else 1)]
-        for answer in await asyncio.gather(*calls):
-            self.accepted[answer.id] = answer
-        if self.random.random() < 0.5:
-            await asyncio.sleep(self.random.random() * 20)
-            await self._until_answered(call)
+        with suppress(UploadExpired):
+            for answer in await asyncio.gather(*calls):
+                self.accepted[answer.id] = answer
+            if self.random.random() < 0.5:
+                await asyncio.sleep(self.random.random() * 20)
+                await self._until_answered(call)
         self.clients -= 1
+
+    async def _operator(self) -> None:
+        """Looks at what failed, and wants another go at some of it."""
+        reprocess = ReprocessMedia(database=self.database, policy=POLICY)
+        while self.faults.on:
+            await asyncio.sleep(self.random.uniform(5, 25))
+            for media in await self.database.overview.failed(code=None, limit=3):
+                if self.random.random() < 0.3:
+                    with suppress(Unavailable):
+                        await reprocess(media.id)
 
     async def _until_answered(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Call in the name of a living API process; again if it dies, or says "not now"."""
@@ -347,11 +379,15 @@ class World:
         self.crash("api")
 
     def _on_process_paused(self) -> None:
-        """Longer than a lease, or not; then it comes back and does not know."""
+        """One worker, or all dispatchers; longer than a lease, or not; then they come back."""
         kind = self.random.choice(["worker", "worker", "dispatcher"])
-        if self.processes[kind]:
-            process = self.random.choice(self.processes[kind])
-            process.paused_until = self.loop.time() + self.random.uniform(1, 3 * LEASE_SECONDS)
+        chosen = list(self.processes[kind])
+        if kind == "worker" and chosen:
+            chosen = [self.random.choice(chosen)]
+        longest = self.random.choice([LEASE_SECONDS, 1.5 * LEASE_SECONDS, 3 * LEASE_SECONDS])
+        until = self.loop.time() + self.random.uniform(LEASE_SECONDS / 2, longest)
+        for process in chosen:
+            process.paused_until = until
             self.trace(f"pause {process.name}")
 
     def _on_connection_dropped(self) -> None:
