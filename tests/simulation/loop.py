@@ -9,6 +9,7 @@ when its pause is over. Nothing here depends on real time, hash order or object 
 import asyncio
 import heapq
 import itertools
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -103,6 +104,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
 
     def _dispose(self) -> None:
         """End what is left, quietly; the world it could act on is over."""
+        logging.disable(logging.CRITICAL)
         for task, coroutine in self._tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             if not task.done():
@@ -111,6 +113,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()
+        logging.disable(logging.NOTSET)
 
     # --- what asyncio asks for ---------------------------------------------------------------
 

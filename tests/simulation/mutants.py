@@ -4,7 +4,8 @@ Each is a mistake that real systems of this kind have made. `switched_on` puts i
 under test for as long as the context lasts.
 """
 
-# pyright: reportPrivateUsage=false - a defect is put where the code is
+# A defect is put where the code is, private or not.
+# pyright: reportPrivateUsage=false
 
 import asyncio
 from collections.abc import Callable, Generator
