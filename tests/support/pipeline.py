@@ -22,6 +22,7 @@ from application.process_media import Lease, Processed, ProcessMedia
 from application.record_dead_letters import RecordDeadLetters
 from application.recover_leases import RecoverLeases
 from application.relay_outbox import RelayOutbox
+from application.reprocess_media import ReprocessMedia
 from application.request_upload import RequestUpload, UploadTerms, UploadTicket
 from application.requeue_silent import RequeueSilent
 from application.sweep_objects import SweepObjects
@@ -94,6 +95,7 @@ class Pipeline:
         )
         self.expire_uploads = ExpireUploads(database=database)
         self.sweep_objects = SweepObjects(database=database, store=self.store)
+        self.reprocess_media = ReprocessMedia(database=database, policy=policy)
         self.record_dead_letters = RecordDeadLetters(database=database, policy=policy)
 
     def worker(self, worker_id: str = "worker-1") -> ProcessMedia:
