@@ -214,7 +214,7 @@ async def test_a_claim_whose_answer_was_lost_is_adopted_not_charged_twice(
 ) -> None:
     media = await pipeline.accepted()
     worker = pipeline.worker()
-    _lose_the_answer_of_the_next_commit(pipeline, monkeypatch)
+    _lose_the_answer_of_the_next_commit(monkeypatch)
     with pytest.raises(DatabaseUnavailable):
         await pipeline.process(media, worker)
 
@@ -231,7 +231,7 @@ async def test_a_finish_whose_answer_was_lost_is_found_done(
     media = await pipeline.accepted()
     working = asyncio.create_task(pipeline.process(media))
     await eventually(_async(lambda: pipeline.engine.running))
-    _lose_the_answer_of_the_next_commit(pipeline, monkeypatch)
+    _lose_the_answer_of_the_next_commit(monkeypatch)
 
     assert await working is Processed.READY
 
@@ -285,9 +285,7 @@ def _token_is(pipeline: Pipeline, media_id: str, token: int) -> Callable[[], Awa
     return answer
 
 
-def _lose_the_answer_of_the_next_commit(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _lose_the_answer_of_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     commit = MemoryUnitOfWork.commit
     remaining = [1]
 

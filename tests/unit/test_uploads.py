@@ -59,8 +59,10 @@ async def test_a_ticket_says_all_that_the_client_must_send(pipeline: Pipeline) -
 async def test_a_request_that_breaks_a_rule_is_refused_by_field(
     pipeline: Pipeline, field: str, fields: dict[str, Any]
 ) -> None:
+    complete: dict[str, Any] = {"file_name": "a.jpg", **fields}
+
     with pytest.raises(InvalidUpload) as refused:
-        await pipeline.request_upload(content_type="image/jpeg", **({"file_name": "a"} | fields))
+        await pipeline.request_upload(content_type="image/jpeg", **complete)
 
     assert refused.value.field == field
     assert pipeline.database.tables.media == {}
