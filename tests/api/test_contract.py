@@ -7,6 +7,7 @@ import pytest
 
 from adapters.filesystem import TransferRefused
 from domain import errors
+from entrypoints.api.answers import Answer
 from entrypoints.api.openapi import document
 from entrypoints.api.problem import TABLE, answer_for, kind_of
 from entrypoints.api.requests import UploadRequest, field_error
@@ -85,6 +86,19 @@ def test_an_error_that_nobody_thought_of_is_internal() -> None:
     answer = answer_for(KeyError("/etc/passwd"), path="/a b", traceparent=None)
     assert b"passwd" not in answer.body
     assert b'"instance":"/a%20b"' in answer.body
+
+
+async def test_a_head_is_answered_without_the_body_whatever_the_server_does() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "http", "method": "HEAD"}
+    await Answer(200, b"a body")(scope, send, send)
+
+    assert (b"content-length", b"6") in sent[0]["headers"]
+    assert sent[1]["body"] == b""
 
 
 @pytest.mark.parametrize(
