@@ -28,6 +28,7 @@ CHUNK_BYTES = 1 << 20
 _END = b"\x89OBJ1\r\n\n"
 _LENGTH = struct.Struct(">I")
 _FOLDER_TRIES = 100
+_NOT_OURS = "a file in the folder of objects is not a whole object of this store"
 
 
 class Trailer(msgspec.Struct, frozen=True):
@@ -200,11 +201,18 @@ def _read_trailer(descriptor: int) -> Trailer:
     size = os.fstat(descriptor).st_size
     tail = _LENGTH.size + len(_END)
     fixed = os.pread(descriptor, tail, max(0, size - tail))
-    if len(fixed) != tail or not fixed.endswith(_END):
-        raise StoreUnavailable("a file in the folder of objects is not an object of this store")
-    (length,) = _LENGTH.unpack(fixed[: _LENGTH.size])
-    encoded = os.pread(descriptor, length, size - tail - length)
-    return msgspec.json.decode(encoded, type=Trailer)
+    length = _LENGTH.unpack(fixed[: _LENGTH.size])[0] if fixed.endswith(_END) else size
+    if tail + length > size:
+        raise StoreUnavailable(_NOT_OURS)
+    try:
+        trailer = msgspec.json.decode(
+            os.pread(descriptor, length, size - tail - length), type=Trailer
+        )
+    except msgspec.MsgspecError as error:
+        raise StoreUnavailable(_NOT_OURS) from error
+    if trailer.size + length + tail != size:
+        raise StoreUnavailable(_NOT_OURS)
+    return trailer
 
 
 def _raise_unless_gone(error: OSError) -> None:

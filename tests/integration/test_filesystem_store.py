@@ -5,6 +5,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,13 +186,23 @@ async def test_unfinished_files_of_the_dead_are_removed_at_open_and_those_of_the
     assert _files(tmp_path / "store") == []
 
 
-async def test_a_file_that_is_no_object_is_not_served(
-    store: FilesystemStore, tmp_path: Path
+_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda whole: whole[:0],
+    "cut at the end": lambda whole: whole[:-1],
+    "cut at the beginning": lambda whole: whole[1:],
+    "description overwritten": lambda whole: whole.replace(b"{", b"["),
+    "only the end left": lambda whole: b"\xff" * 4 + whole[-8:],
+}
+
+
+@pytest.mark.parametrize("damage", _DAMAGE)
+async def test_a_file_that_is_no_whole_object_is_not_served(
+    store: FilesystemStore, tmp_path: Path, damage: str
 ) -> None:
     await _put(store, tmp_path, KEY, b"data")
     (path,) = _files(tmp_path / "store" / "objects")
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(StoreUnavailable):
+    path.write_bytes(_DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(StoreUnavailable, match="not a whole object"):
         await store.head(KEY)
 
 

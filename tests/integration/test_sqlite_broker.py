@@ -211,6 +211,20 @@ async def test_a_message_taken_while_the_consumer_stops_goes_back(broker: Sqlite
         await consumer.close()
 
 
+async def test_a_stopped_consumer_takes_nothing_more(broker: SqliteBroker) -> None:
+    consumer = await broker.consume(Queue.PROCESS, prefetch=1)
+    await consumer.stop()
+    receiving = asyncio.create_task(consumer.receive())
+    await broker.publish("1", b"", {})
+    other = await broker.consume(Queue.PROCESS, prefetch=1)
+    async with asyncio.timeout(5.0):
+        delivery = await other.receive()
+    assert (delivery.message_id, delivery.redelivered) == ("1", False)
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    assert receiving.cancelled()
+
+
 async def test_a_message_that_comes_back_too_often_is_dead_lettered_once(path: Path) -> None:
     clock = Clock()
     broker = await SqliteBroker.open(path, clock=clock, delivery_limit=2, poll_seconds=0.01)

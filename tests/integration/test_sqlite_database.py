@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite import SqliteDatabase
+from adapters.sqlite.connection import Connection
 from adapters.sqlite.times import SteadyTime, from_micros, to_micros
 from domain.errors import DatabaseUnavailable, VersionConflict
 from tests.support import builders
@@ -181,6 +182,18 @@ def _files_end_at(size: int) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_step_that_fails_leaves_no_transaction_in_the_thread(tmp_path: Path) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    connection = Connection(tmp_path / "db", DatabaseUnavailable)
+    with pytest.raises(DatabaseUnavailable):
+        await connection.run(fail)
+    assert not await connection.run(lambda c: c.in_transaction)
+    await connection.close()
 
 
 async def test_a_damaged_file_is_an_outage_and_no_defect(tmp_path: Path) -> None:
