@@ -94,8 +94,11 @@ async def test_a_head_is_answered_without_the_body_whatever_the_server_does() ->
     async def send(message: Any) -> None:
         sent.append(message)
 
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
     scope: Any = {"type": "http", "method": "HEAD"}
-    await Answer(200, b"a body")(scope, send, send)
+    await Answer(200, b"a body")(scope, receive, send)
 
     assert (b"content-length", b"6") in sent[0]["headers"]
     assert sent[1]["body"] == b""
