@@ -3,7 +3,9 @@
 Some runs are calm but for one kind of fault, some are a storm of all of them.
 """
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -51,6 +53,13 @@ class Faults:
     rates: dict[str, float] = field(default_factory=dict[str, float])
     struck: Counter[str] = field(default_factory=Counter[str])
     on: bool = True
+    crash_after: str | None = None
+    crash: Callable[[], None] = lambda: None
+
+    @classmethod
+    def none(cls, random: Random) -> "Faults":
+        """A day on which nothing fails, unless `crash_after` names a step."""
+        return cls(random, dict.fromkeys({**CALL_FAULTS, **STEP_FAULTS}, 0.0))
 
     @classmethod
     def drawn(cls, random: Random) -> "Faults":
@@ -68,3 +77,10 @@ class Faults:
             return False
         self.struck[name] += 1
         return True
+
+    async def after(self, step: str) -> None:
+        """A step was done. The first time that it is `crash_after`, the process ends right here."""
+        if step == self.crash_after:
+            self.crash_after = None
+            self.crash()
+            await asyncio.Event().wait()

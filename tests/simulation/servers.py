@@ -94,6 +94,7 @@ class SimulatedUnitOfWork(MemoryUnitOfWork):
             database.trace(f"{media_id[-4:]} {media.state} {media.lease_token} v{media.version}")
             old = previous[media_id]
             database.checks.committed(old, media, self.requests, self.began_at, objects)
+            await database.faults.after(f"{media.state} committed")
         if database.faults.strikes("commit_answer_lost"):
             raise DatabaseUnavailable("simulated: the answer to the commit was lost")
 
@@ -113,6 +114,7 @@ class SimulatedRelay(MemoryRelay):
             self._simulated.checks.require(confirmed, f"row {row_id} was marked unconfirmed")
         await self._simulated.answer()
         await super().mark_published(ids)
+        await self._simulated.faults.after("marked")
 
 
 class SimulatedBroker(MemoryBroker):
@@ -137,6 +139,7 @@ class SimulatedBroker(MemoryBroker):
         copies = 2 if faults.strikes("message_duplicated") else 1
         for _ in range(copies):
             self._send(Message(message_id, body, dict(headers)))
+        await faults.after("published")
         if faults.strikes("publish_confirm_late"):
             await asyncio.sleep(faults.random.random() * 40)
         if faults.strikes("publish_confirm_lost"):
@@ -213,6 +216,7 @@ class SimulatedDelivery(MemoryDelivery):
         if broker.faults.strikes("ack_lost"):
             consumer.drop()
         await super().ack()
+        await broker.faults.after("acked")
 
     def _check(self) -> None:
         broker, consumer = self._simulated.simulated, self._simulated
@@ -248,12 +252,15 @@ class SimulatedStore(MemoryStore):
 
     async def download(self, key: str, *, etag: str, to: Path, max_bytes: int) -> Downloaded:
         await self._answer()
-        return await super().download(key, etag=etag, to=to, max_bytes=max_bytes)
+        downloaded = await super().download(key, etag=etag, to=to, max_bytes=max_bytes)
+        await self._faults.after("downloaded")
+        return downloaded
 
     async def upload(self, key: str, source: Path, *, content_type: str) -> None:
         await self._answer()
         self._checks.object_changed(key)
         await super().upload(key, source, content_type=content_type)
+        await self._faults.after("variant stored")
         if self._faults.strikes("store_written_but_failed"):
             raise StoreUnavailable("simulated: written, but not answered")
 
@@ -284,7 +291,9 @@ class SimulatedEngine(MemoryEngine):
         await asyncio.sleep(self._faults.random.random() * 8)
         if self._faults.strikes("engine_failed"):
             raise ProcessingFailed(FailureCode.DECODE_OUT_OF_MEMORY, "simulated")
-        return await super().render(job, on_variant)
+        rendering = await super().render(job, on_variant)
+        await self._faults.after("rendered")
+        return rendering
 
 
 class SimulatedScratch(Scratch):

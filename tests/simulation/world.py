@@ -5,6 +5,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,6 +76,7 @@ class World:
     """Everything of one run. `trace` is a hash over all that was committed, sent and killed."""
 
     seed: int
+    calm: bool = False
     loop: SimulationLoop = field(init=False)
     faults: Faults = field(init=False)
     checks: Checks = field(init=False)
@@ -84,7 +86,8 @@ class World:
         self.random = random
         self.loop = SimulationLoop(random, steps_max=STEPS_MAX)
         self.loop.on_step = self._strike
-        self.faults = Faults.drawn(random)
+        self.faults = Faults.none(random) if self.calm else Faults.drawn(random)
+        self.faults.crash = self._crash_current
         self.outages = Outages()
         self.checks = Checks(POLICY, LEASE_SECONDS)
         self.hash = hashlib.sha256()
@@ -103,6 +106,7 @@ class World:
         self.processes: dict[str, list[Process]] = {"worker": [], "dispatcher": [], "api": []}
         self.skews: dict[Process, timedelta] = {}
         self._names = 0
+        self._context = copy_context()
 
     # --- time and record ---------------------------------------------------------------------
 
@@ -224,17 +228,27 @@ class World:
         if process not in self.processes[kind]:
             return
         self.processes[kind].remove(process)
-        self.loop.call_later(self.random.uniform(0.1, 10), self._start, kind, main)
+        self._later(self.random.uniform(0.1, 10), self._start, kind, main)
+
+    def _later(self, delay: float, callback: Callable[..., object], *args: object) -> None:
+        """As the world, whatever process is running now: it may be the one that just died."""
+        self.loop.call_later(delay, callback, *args, context=self._context)
 
     def crash(self, kind: str) -> None:
         """SIGKILL: nothing of it runs again; the broker notices some time later."""
-        if not self.processes[kind]:
-            return
-        process = self.random.choice(self.processes[kind])
+        if self.processes[kind]:
+            self._kill(kind, self.random.choice(self.processes[kind]))
+
+    def _crash_current(self) -> None:
+        """The process that is running at this very moment."""
+        process = current_process.get()
+        self._kill(process.name.partition("-")[0], process)
+
+    def _kill(self, kind: str, process: Process) -> None:
         self.trace(f"crash {process.name}")
         process.alive = False
         delay = self.random.uniform(0.0, 30.0)
-        self.loop.call_later(delay, self.broker.lose_process, process)
+        self._later(delay, self.broker.lose_process, process)
         self._gone(kind, process, self._mains()[kind])
 
     def _mains(self) -> dict[str, Callable[[Process], Coroutine[Any, Any, None]]]:

@@ -1,0 +1,77 @@
+"""The crash table of ARCHITECTURE.md: one crash right after each step, on a day without others.
+
+Each row says how long the photo may take, in virtual seconds, from the crash to READY.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from domain.lifecycle import State
+from tests.simulation.world import LEASE_SECONDS, World
+
+RECOVERY = 1.5 * LEASE_SECONDS + 15  # until the lease is found lost, then retry delay and work
+HOLD = 45.0  # a relay that died holds its rows for 30 s
+
+CRASHES = {
+    "PENDING_UPLOAD committed": 20.0,
+    "UPLOADED committed": 20.0,
+    "published": HOLD,
+    "marked": 20.0,
+    "PROCESSING committed": RECOVERY,
+    "downloaded": RECOVERY,
+    "rendered": RECOVERY,
+    "variant stored": RECOVERY,
+    "READY committed": 0.1,
+    "acked": 0.1,
+}
+
+
+class _OnePhoto(World):
+    """One client, one photo, everything else in good order."""
+
+    crashed_at = float("inf")
+    ready_at = float("inf")
+
+    async def _main(self) -> None:
+        self._start("worker", self._worker)
+        self._start("dispatcher", self._dispatcher)
+        self._start("api", self._api)
+        crash = self.faults.crash
+
+        def crash_and_note() -> None:
+            self.crashed_at = self.loop.time()
+            crash()
+
+        self.faults.crash = crash_and_note
+        await self._upload()
+        (media_id,) = self.accepted
+        await self._until(lambda: self.database.tables.media[media_id].state is State.READY)
+        self.ready_at = self.loop.time()
+        await self._until(lambda: not self.faults.crash_after and not self.pending())
+        self._raise_violation()
+        self._check_the_end()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - virtual time costs nothing
+            await asyncio.sleep(0.05)
+
+    async def _upload(self) -> None:
+        self.clients = 1
+        await self._client(0)
+
+
+@pytest.mark.parametrize("step", CRASHES)
+def test_a_photo_survives_a_crash_right_after(step: str) -> None:
+    world = _OnePhoto(seed=1, calm=True)
+    world.faults.crash_after = step
+
+    world.run()
+
+    assert world.ready_at - world.crashed_at <= CRASHES[step]
+    (media_id,) = world.accepted
+    media = world.database.tables.media[media_id]
+    kept = {media.original_key, *(variant.key for variant in media.variants)}
+    objects = {key for key in world.store.objects if media_id in key}
+    assert objects == kept, "exactly one set of variants, and no garbage"
