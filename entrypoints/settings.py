@@ -1,16 +1,15 @@
 """Every setting, typed; the only reader of the environment.
 
 `load` reports all problems at once, one full sentence for each. `.env.example` is compared with
-this table by a test.
+this table by a test. What must hold between settings is in `settings_rules`.
 """
 
+import math
 import os
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,23 +20,32 @@ from domain.retry_policy import RetryPolicy
 from entrypoints.recipes import parse_recipe
 
 MIB = 1024 * 1024
-RENEWALS_PER_LEASE = 3
+POOL_SIZE_MIN = 10
+PHOTOS_PER_CONNECTION = 4  # each needs one for some milliseconds, a few times
 
 
 class Role(StrEnum):
-    """The processes of the product."""
+    """The processes of the product, and what an operator runs beside them."""
 
     API = "api"
     WORKER = "worker"
     DISPATCHER = "dispatcher"
     MIGRATE = "migrate"
     EMBEDDED = "embedded"
-    OPERATOR = "operator"
+    OPERATOR = "operator"  # looks at the database, and mends what lies there
+    DOCTOR = "doctor"
 
 
 class Engine(StrEnum):
     PILLOW = "pillow"
     VIPS = "vips"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class LogFormat(StrEnum):
@@ -50,17 +58,23 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
+def _pool_size() -> int:
+    return max(POOL_SIZE_MIN, math.ceil(_cores() / PHOTOS_PER_CONNECTION))
+
+
+# The description completes the sentence "NAME must be ...".
+Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
+Seconds = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Factor = Annotated[float, Meta(ge=1, description="a number, 1 or more")]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Names are the environment variables in lower case; each comment is its meaning."""
+    """Names are the environment variables in lower case; `.env.example` tells their meaning."""
 
     # --- servers (production set) ---
     database_url: str = ""
-    database_pool_size: Count = 10
+    database_pool_size: Count = msgspec.field(default_factory=_pool_size)
     rabbitmq_url: str = ""
     minio_endpoint: str = ""
     minio_public_endpoint: str = ""
@@ -90,7 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # --- retries ---
     attempts_max: Count = 5
     retry_base_seconds: Seconds = 2.0
-    retry_factor: Annotated[float, Meta(ge=1)] = 4.0
+    retry_factor: Factor = 4.0
     retry_cap_seconds: Seconds = 600.0
     requeue_seconds: Seconds = 60.0
     sweep_seconds: Seconds = 60.0
@@ -101,7 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     recipe: str = ""
     # --- telemetry ---
     log_format: LogFormat = LogFormat.AUTO
-    log_level: str = "info"
+    log_level: LogLevel = LogLevel.INFO
     otel_exporter_otlp_endpoint: str = ""
 
     def retry_policy(self) -> RetryPolicy:
@@ -132,6 +146,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Secrets hide in URLs and keys, so nothing is shown."""
         return "Settings(...)"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What rich shows in a traceback."""
+        return []
+
 
 _SERVERS = (
     "database_url",
@@ -145,90 +163,81 @@ REQUIRED: dict[Role, tuple[str, ...]] = {
     Role.WORKER: _SERVERS,
     Role.DISPATCHER: _SERVERS,
     Role.MIGRATE: _SERVERS,
-    Role.OPERATOR: _SERVERS,
     Role.EMBEDDED: (),
+    Role.OPERATOR: ("database_url",),
+    Role.DOCTOR: _SERVERS,
 }
-_SCHEMES: dict[str, tuple[str, ...]] = {
-    "database_url": ("postgresql", "postgres"),
-    "rabbitmq_url": ("amqp", "amqps"),
-    "minio_endpoint": ("http", "https"),
-    "minio_public_endpoint": ("http", "https"),
-    "public_url": ("http", "https"),
-    "otel_exporter_otlp_endpoint": ("http", "https"),
-}
+# These work on either set: on the servers if one of them is named, else on DATA_DIR.
+_EITHER_SET = frozenset({Role.OPERATOR, Role.DOCTOR})
+
+
+def names_servers(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment names a server of the production set."""
+    source = os.environ if environ is None else environ
+    return any(source.get(name.upper(), "").strip() for name in _SERVERS)
 
 
 def load(role: Role, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings for a process; raises InvalidConfiguration with every problem found."""
+    from entrypoints.settings_rules import broken_rules  # which needs this module's types
+
     source = os.environ if environ is None else environ
-    values, problems = _typed(source)
-    problems += [
-        f"{name.upper()} is not set, and `pipeline {role}` cannot run without it."
-        for name in REQUIRED[role]
-        if not source.get(name.upper())
-    ]
-    if problems:
-        raise InvalidConfiguration(problems)
+    values, unusable = _typed(source)
+    problems = [*unusable.values(), *_missing(role, source)]
     settings = Settings(**values)
-    problems = _scheme_problems(settings) + _relation_problems(settings)
+    problems += broken_rules(settings, role, apart_from=frozenset(unusable))
     if problems:
         raise InvalidConfiguration(problems)
     return settings
 
 
-def _typed(source: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Each variable that is set, converted; a sentence for each that cannot be."""
+def _missing(role: Role, source: Mapping[str, str]) -> list[str]:
+    if role in _EITHER_SET and not names_servers(source):
+        return []
+    return [
+        f"{name.upper()} is not set, and `pipeline {role}` cannot run without it."
+        if role is not Role.OPERATOR
+        else f"{name.upper()} is not set, although another server of the production set is named."
+        for name in REQUIRED[role]
+        if not source.get(name.upper(), "").strip()
+    ]
+
+
+def _typed(source: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each variable that is set, converted; by name, a sentence for each that cannot be."""
     hints = get_type_hints(Settings, include_extras=True)
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name in Settings.__struct_fields__:
         text = source.get(name.upper(), "").strip()
         if not text:
             continue
         try:
             values[name] = _convert(text, hints[name])
-        except msgspec.ValidationError as error:
-            problems.append(f"{name.upper()} is not usable: {_reason(error)}.")
+        except ValueError:
+            # Without the value, which may be a secret in the wrong place.
+            problems[name] = f"{name.upper()} must be {_described(hints[name])}."
     return values, problems
 
 
 def _convert(text: str, kind: Any) -> Any:
-    return Path(text) if kind is Path else msgspec.convert(text, kind, strict=False)
+    """Raises ValueError."""
+    if kind is Path:
+        return Path(text)
+    if _is_choice(kind):
+        return kind(text.lower())
+    value: Any = msgspec.convert(text, kind, strict=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
+    return value
 
 
-def _reason(error: msgspec.ValidationError) -> str:
-    """The validator's sentence without the value, which may be a secret."""
-    return str(error).split(" - at ", maxsplit=1)[0][:1].lower() + str(error)[1:]
+def _described(kind: Any) -> str:
+    if _is_choice(kind):
+        *others, last = kind
+        return f"{', '.join(others)} or {last}"
+    return str(kind.__metadata__[0].description)
 
 
-def _scheme_problems(settings: Settings) -> list[str]:
-    problems: list[str] = []
-    for name, schemes in _SCHEMES.items():
-        url: str = getattr(settings, name)
-        parts = urlsplit(url)
-        if url and (parts.scheme not in schemes or not parts.netloc):
-            expected = " or ".join(f"{scheme}://" for scheme in schemes)
-            problems.append(f"{name.upper()} must be a URL that starts with {expected}.")
-    return problems
-
-
-def _relation_problems(settings: Settings) -> list[str]:
-    problems: list[str] = []
-    if settings.lease_seconds < RENEWALS_PER_LEASE:
-        problems.append("LEASE_SECONDS must be at least 3, so that renewals are a second apart.")
-    if settings.retry_cap_seconds < settings.retry_base_seconds:
-        problems.append("RETRY_CAP_SECONDS must not be smaller than RETRY_BASE_SECONDS.")
-    if settings.requeue_seconds < settings.lease_seconds:
-        problems.append(
-            "REQUEUE_SECONDS must not be smaller than LEASE_SECONDS: a photo would be sent again "
-            "before its worker can have lost it."
-        )
-    if settings.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        problems.append("LOG_LEVEL must be debug, info, warning or error.")
-    try:
-        settings.image_recipe()
-    except InvalidConfiguration as error:
-        problems += [f"RECIPE: {sentence}" for sentence in error.problems]
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        problems.append(f"RECIPE is neither a readable TOML file nor TOML text: {error}.")
-    return problems
+def _is_choice(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, StrEnum)
