@@ -4,7 +4,8 @@ from application.ports import Database, ObjectStore, UnitOfWork
 from application.sweeping import sweep
 from application.transactions import transact
 from domain.lifecycle import TERMINAL
-from domain.media import Media, object_prefix
+from domain.media import Media
+from domain.record import object_prefix
 
 
 class SweepObjects:

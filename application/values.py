@@ -42,7 +42,10 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many media wait in a state, and for how long the oldest has been in it."""
+    """How many media wait in a state, and for how long the oldest has been in it.
+
+    A renewed lease or a message sent again does not make a media any younger.
+    """
 
     count: int
     oldest_seconds: float
@@ -50,7 +53,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is under way: media by non-terminal state, outbox rows that are due, dead letters.
+    """What is under way: media by non-terminal state, outbox rows that are due, dead letters not
+    yet replayed.
 
     `requeued` counts the media in UPLOADED or RETRYING with `requeues` above 0.
     """

@@ -19,10 +19,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain import lifecycle
-from domain.errors import IllegalTransition, LeaseLost, UploadSizeMismatch, UploadTooLarge
+from domain.errors import IllegalTransition, LeaseLost
 from domain.failure import Failure, FailureCode
 from domain.lifecycle import State, Trigger, Verdict
-from domain.parts import Attempt, Original, Outcome, Placeholder, Result, Variant
+from domain.parts import (
+    Attempt,
+    Outcome,
+    Result,
+    close_latest,
+)
+from domain.record import Record, object_prefix
 from domain.retry_policy import RetryPolicy
 
 ATTEMPTS_KEPT = 50
@@ -38,41 +44,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """One photo. Build new ones with `request`; this constructor rebuilds stored ones.
-
-    `version` counts the commits that changed the row. `attempt` counts charged attempts,
-    `lease_token` every claim: it only grows. `declared_sha256` is base64, as S3 spells it;
-    sizes are bytes.
-    """
-
-    id: str
-    state: State
-    version: int
-    file_name: str
-    content_type: str
-    original_key: str
-    created_at: datetime
-    updated_at: datetime
-    upload_expires_at: datetime
-    deadline_at: datetime | None
-    declared_bytes: int | None = None
-    declared_sha256: str | None = None
-    completed_at: datetime | None = None
-    etag: str | None = None
-    original_bytes: int | None = None
-    traceparent: str | None = None
-    attempt: int = 0
-    lost_leases: int = 0
-    lease_token: int = 0
-    requeues: int = 0
-    worker_id: str | None = None
-    next_attempt_at: datetime | None = None
-    attempts: tuple[Attempt, ...] = ()
-    original: Original | None = None
-    variants: tuple[Variant, ...] = ()
-    placeholder: Placeholder | None = None
-    failure: Failure | None = None
+class Media(Record):
+    """One photo. Build new ones with `request`; the constructor rebuilds stored ones."""
 
     @classmethod
     def request(
@@ -104,62 +77,6 @@ class Media:
             declared_sha256=declared_sha256,
         )
 
-    # --- questions ---------------------------------------------------------------------------
-
-    @property
-    def is_terminal(self) -> bool:
-        return self.state in lifecycle.TERMINAL
-
-    @property
-    def needs_upload(self) -> bool:
-        return self.state is State.PENDING_UPLOAD
-
-    @property
-    def postponed_in_a_row(self) -> int:
-        """How many of the latest finished tries were ended by an outage."""
-        count = 0
-        for attempt in reversed(self.attempts):
-            if attempt.outcome is None:
-                continue
-            if attempt.outcome is not Outcome.POSTPONED:
-                break
-            count += 1
-        return count
-
-    def holds(self, token: int) -> bool:
-        """Whether the worker with this fencing token may still write."""
-        return self.state is State.PROCESSING and self.lease_token == token
-
-    def was_finished_by(self, token: int) -> bool:
-        return self.state is State.READY and self.lease_token == token
-
-    def lease_is_over(self, now: datetime) -> bool:
-        return self.state is State.PROCESSING and self._is_overdue(now)
-
-    def variant_prefix(self, token: int) -> str:
-        """Where the attempt with this token writes; no other attempt ever writes there."""
-        return f"{object_prefix(self.id)}{token}/"
-
-    def is_garbage(self, key: str) -> bool:
-        """Whether an object may be removed once the media is at rest.
-
-        Only what attempts up to the current token wrote is judged: should the photo be
-        reprocessed meanwhile, the new attempt writes under a larger token and is never touched.
-        """
-        if self.state is State.EXPIRED:
-            return True
-        owner, separator, _ = key.removeprefix(object_prefix(self.id)).partition("/")
-        if not separator or not owner.isdecimal() or int(owner) > self.lease_token:
-            return False
-        return all(key != variant.key for variant in self.variants)
-
-    def check_upload(self, size: int, max_bytes: int) -> None:
-        """Refuse an object of `size` bytes that breaks the limit or the declaration."""
-        if size > max_bytes:
-            raise UploadTooLarge(self.id, size, max_bytes)
-        if self.declared_bytes is not None and size != self.declared_bytes:
-            raise UploadSizeMismatch(self.id, size, self.declared_bytes)
-
     # --- verbs -------------------------------------------------------------------------------
 
     def complete_upload(
@@ -186,13 +103,13 @@ class Media:
         cannot do so for ever. Ignored while another lease lives or a retry is not yet due.
         """
         if self.state is State.PROCESSING:
-            if not self._is_overdue(now):
+            if not self.is_overdue(now):
                 return Change(self, moved=False)
             if self._last_lease(policy):
                 return self.lose_lease(now=now, policy=policy, fraction=0.0)
         if self.next_attempt_at is not None and now < self.next_attempt_at:
             return Change(self, moved=False)
-        loser = self._closed(now, Outcome.LEASE_LOST, FailureCode.WORKER_CRASHED)
+        former = self._closed(now, Outcome.LEASE_LOST, FailureCode.WORKER_CRASHED)
         started = Attempt(number=self.lease_token + 1, worker_id=worker_id, started_at=now)
         return self._move(
             Trigger.START_PROCESSING,
@@ -204,7 +121,7 @@ class Media:
             worker_id=worker_id,
             next_attempt_at=None,
             deadline_at=now + timedelta(seconds=lease_seconds),
-            attempts=(*loser, started)[-ATTEMPTS_KEPT:],
+            attempts=(*former, started)[-ATTEMPTS_KEPT:],
         )
 
     def renew_lease(self, *, now: datetime, token: int, lease_seconds: float) -> "Media":
@@ -216,9 +133,8 @@ class Media:
         self, *, now: datetime, policy: RetryPolicy, token: int, result: Result
     ) -> Change:
         """All variants are in the store; from here on they are the ones."""
-        if self.state is State.PROCESSING:
-            self._require(token)
-        had_losers = token > 1
+        self._require_if_held(token)
+        swept = _later(now, policy.sweep_seconds) if token > 1 else None
         return self._move(
             Trigger.FINISH_PROCESSING,
             State.READY,
@@ -227,7 +143,7 @@ class Media:
             variants=result.variants,
             placeholder=result.placeholder,
             worker_id=None,
-            deadline_at=_later(now, policy.sweep_seconds) if had_losers else None,
+            deadline_at=swept,
             attempts=self._closed(now, Outcome.SUCCEEDED),
         )
 
@@ -243,8 +159,7 @@ class Media:
         detail: str,
     ) -> Change:
         """This try failed; the next one may start after `delay_seconds`."""
-        if self.state is State.PROCESSING:
-            self._require(token)
+        self._require_if_held(token)
         outcome = Outcome.FAILED if charged else Outcome.POSTPONED
         due = _later(now, delay_seconds)
         return self._move(
@@ -290,8 +205,7 @@ class Media:
 
     def release(self, *, now: datetime, policy: RetryPolicy, token: int) -> Change:
         """The worker stops in good order and gives the photo back; the attempt is not charged."""
-        if self.state is State.PROCESSING:
-            self._require(token)
+        self._require_if_held(token)
         return self._move(
             Trigger.RELEASE,
             State.UPLOADED,
@@ -305,7 +219,7 @@ class Media:
 
     def lose_lease(self, *, now: datetime, policy: RetryPolicy, fraction: float) -> Change:
         """The worker fell silent: retry soon, or give up after too many times."""
-        if self.state is not State.PROCESSING or not self._is_overdue(now):
+        if self.state is not State.PROCESSING or not self.is_overdue(now):
             return Change(self, moved=False)
         lost = self.lost_leases + 1
         closed = self._closed(now, Outcome.LEASE_LOST, FailureCode.WORKER_CRASHED)
@@ -336,7 +250,7 @@ class Media:
 
     def requeue(self, *, now: datetime, policy: RetryPolicy) -> Change:
         """The message is presumed lost: send another, and wait longer next time."""
-        if self.state not in lifecycle.CLAIMABLE or not self._is_overdue(now):
+        if self.state not in lifecycle.CLAIMABLE or not self.is_overdue(now):
             return Change(self, moved=False)
         count = self.requeues + 1
         silence = policy.silence_seconds(count)
@@ -344,7 +258,7 @@ class Media:
 
     def expire(self, *, now: datetime) -> Change:
         """The upload was never completed. The object, if any, is removed by the sweeper."""
-        if self.state is State.PENDING_UPLOAD and not self._is_overdue(now):
+        if self.state is State.PENDING_UPLOAD and not self.is_overdue(now):
             return Change(self, moved=False)
         return self._move(Trigger.EXPIRE, State.EXPIRED, now, deadline_at=now)
 
@@ -381,12 +295,14 @@ class Media:
     def _with(self, now: datetime, **changes: Any) -> "Media":
         return replace(self, version=self.version + 1, updated_at=now, **changes)
 
+    def _require_if_held(self, token: int) -> None:
+        """Elsewhere than in PROCESSING there is no lease, and the table says what follows."""
+        if self.state is State.PROCESSING:
+            self._require(token)
+
     def _require(self, token: int) -> None:
         if not self.holds(token):
             raise LeaseLost(self.id, token)
-
-    def _is_overdue(self, now: datetime) -> bool:
-        return self.deadline_at is not None and self.deadline_at <= now
 
     def _last_lease(self, policy: RetryPolicy) -> bool:
         return self.lost_leases + 1 >= policy.lost_leases_max or self.attempt >= policy.attempts_max
@@ -408,18 +324,7 @@ class Media:
         code: FailureCode | None = None,
         detail: str | None = None,
     ) -> tuple[Attempt, ...]:
-        """The attempts with the open one, if there is one, ended."""
-        if not self.attempts or self.attempts[-1].outcome is not None:
-            return self.attempts
-        last = replace(
-            self.attempts[-1], finished_at=now, outcome=outcome, error_code=code, detail=detail
-        )
-        return (*self.attempts[:-1], last)
-
-
-def object_prefix(media_id: str) -> str:
-    """Every object of a media, its original included, lies under this prefix."""
-    return f"media/{media_id}/"
+        return close_latest(self.attempts, now, outcome, code, detail)
 
 
 def _later(moment: datetime, seconds: float) -> datetime:

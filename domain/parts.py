@@ -1,6 +1,6 @@
 """The values a media is made of: its attempts, and what a finished attempt leaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,6 +28,30 @@ class Attempt:
     outcome: Outcome | None = None
     error_code: FailureCode | None = None
     detail: str | None = None
+
+
+def close_latest(
+    attempts: tuple[Attempt, ...],
+    now: datetime,
+    outcome: Outcome,
+    code: FailureCode | None,
+    detail: str | None,
+) -> tuple[Attempt, ...]:
+    """The attempts, the latest of them ended, unless it has ended already."""
+    if not attempts or attempts[-1].outcome is not None:
+        return attempts
+    latest = replace(attempts[-1], finished_at=now, outcome=outcome, error_code=code, detail=detail)
+    return (*attempts[:-1], latest)
+
+
+def count_latest(attempts: tuple[Attempt, ...], outcome: Outcome) -> int:
+    """How many of the latest finished attempts, in a row, ended like this."""
+    count = 0
+    for attempt in reversed([one for one in attempts if one.outcome is not None]):
+        if attempt.outcome is not outcome:
+            break
+        count += 1
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
