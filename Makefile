@@ -43,3 +43,7 @@ run: $(STAMP) ## Run the embedded pipeline: API on 8080, metrics on 9091, data i
 .PHONY: simulate
 simulate: $(STAMP) ## Simulate crashes and faults: RUNS=100000, or SEED=n for one run
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--runs $(or $(RUNS),10000))
+
+.PHONY: compose-test
+compose-test: ## Run docker-compose.yml for real (needs docker; not part of `make test`)
+	@deploy/compose-test
