@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.opentelemetry.instruments import Instrument
 from application.values import DeadLetter
 from domain.lifecycle import TERMINAL, State
-from domain.media import Media, object_prefix
+from domain.media import Media
+from domain.record import object_prefix
 from tests.support.product import ProductProcess
 from tests.support.systems import System
 from tests.support.waiting import eventually

@@ -58,8 +58,8 @@ class _OnePhoto(World):
             await asyncio.sleep(0.05)
 
     async def _upload(self) -> None:
-        self.clients = 1
-        await self._client(0)
+        self.users.waiting = 1
+        await self.users.upload(0)
 
 
 @pytest.mark.parametrize("step", CRASHES)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from application.complete_upload import CompleteUpload
 from application.expire_uploads import ExpireUploads
 from application.make_variants import MakeVariants
 from application.ports import Ids, Queue
@@ -20,18 +18,17 @@ from application.process_media import Lease, ProcessMedia
 from application.record_dead_letters import RecordDeadLetters
 from application.recover_leases import RecoverLeases
 from application.relay_outbox import RelayOutbox
-from application.reprocess_media import ReprocessMedia
-from application.request_upload import RequestUpload, UploadTerms
 from application.requeue_silent import RequeueSilent
 from application.sweep_objects import SweepObjects
-from domain.errors import PipelineError, Unavailable, UploadExpired
+from domain.errors import PipelineError
 from domain.lifecycle import TERMINAL, State
-from domain.media import UPLOAD_GRACE_SECONDS, Media
+from domain.media import Media
 from domain.recipe import Recipe, VariantSpec
 from domain.retry_policy import RetryPolicy
 from entrypoints.dispatcher import Dispatcher, DispatcherParts
 from entrypoints.worker import Worker, WorkerLimits
 from tests.simulation.checks import Checks
+from tests.simulation.clients import MAX_BYTES, Users
 from tests.simulation.faults import CLOCK_SKEW, STEP_FAULTS, Faults
 from tests.simulation.loop import Process, SimulationLoop, current_process
 from tests.simulation.servers import (
@@ -49,13 +46,11 @@ LEASE_SECONDS = 15.0
 FAULTS_SECONDS = 60.0
 HEALING_SECONDS = 2400.0
 STEPS_MAX = 400_000
-MAX_BYTES = 1000
 POLICY = RetryPolicy(requeue_seconds=20.0, sweep_seconds=30.0, cap_seconds=60.0)
 RECIPE = Recipe(
     name="simulated",
     variants=tuple(VariantSpec(name=name, width=9, height=9) for name in ("large", "thumb")),
 )
-PHOTOS = (b"photo",) * 6 + (b"crash", b"fail:image-corrupt", b"fail:decoder-crashed")
 
 
 class SeededIds(Ids):
@@ -101,7 +96,8 @@ class World:
         self.database.objects = self.store.etags
         self.database.process_clock = self.process_clock
         self.accepted: dict[str, Media] = {}
-        self.clients = 0
+        self.policy = POLICY
+        self.users = Users(self)
         self.stops: dict[Process, asyncio.Event] = {}
         self.processes: dict[str, list[Process]] = {"worker": [], "dispatcher": [], "api": []}
         self.skews: dict[Process, timedelta] = {}
@@ -136,9 +132,9 @@ class World:
             self._start("dispatcher", self._dispatcher)
         self._start("api", self._api)
         for number in range(self.random.randint(2, 7)):
-            self.loop.spawn(Process(f"client-{number}"), self._client(number))
-            self.clients += 1
-        self.loop.spawn(Process("operator"), self._operator())
+            self.loop.spawn(Process(f"client-{number}"), self.users.upload(number))
+            self.users.waiting += 1
+        self.loop.spawn(Process("operator"), self.users.operate())
         await asyncio.sleep(FAULTS_SECONDS)
         self._heal()
         deadline = self.loop.time() + HEALING_SECONDS
@@ -154,8 +150,8 @@ class World:
 
     def pending(self) -> str | None:
         """What the run still waits for, in a sentence; None if nothing."""
-        if self.clients:
-            return f"{self.clients} clients are not answered yet"
+        if self.users.waiting:
+            return f"{self.users.waiting} clients are not answered yet"
         return self._unfinished_media() or self._unfinished_messages()
 
     def _unfinished_media(self) -> str | None:
@@ -305,74 +301,6 @@ class World:
     async def _api(self, _: Process) -> None:
         """Answers while it lives; clients call its use cases in its name."""
         await asyncio.Event().wait()
-
-    # --- clients -----------------------------------------------------------------------------
-
-    async def _client(self, number: int) -> None:
-        """Uploads a photo and completes it until it is told so, at times twice at once.
-
-        A few never complete, and their upload must expire; a few try when it is nearly too late.
-        """
-        await asyncio.sleep(self.random.random() * FAULTS_SECONDS * 0.7)
-        terms = UploadTerms(max_bytes=MAX_BYTES, link_seconds=5)
-        request = RequestUpload(
-            database=self.database, signer=self.store, ids=self.ids, terms=terms
-        )
-        body = self.random.choice(PHOTOS) if number else b"photo"
-        ticket = await self._until_answered(
-            lambda: request(content_type="image/jpeg", file_name=f"{number}.jpg")
-        )
-        self.store.store(ticket.media.original_key, body, "image/jpeg")
-        patience = self.random.random()
-        if patience < 0.02:
-            self.clients -= 1
-            return
-        if patience < 0.06:
-            # Just about when the upload expires: one of the two must win, not both.
-            await asyncio.sleep(UPLOAD_GRACE_SECONDS + self.random.uniform(-10, 20))
-        complete = CompleteUpload(
-            database=self.database, store=self.store, policy=POLICY, max_bytes=MAX_BYTES
-        )
-        media = ticket.media
-
-        async def call() -> Media:
-            completion = await complete(
-                media_id=media.id, original_key=media.original_key, traceparent=None
-            )
-            return completion.media
-
-        twice = self.random.random() < 0.3
-        calls = [self._until_answered(call) for _ in range(2 if twice else 1)]
-        with suppress(UploadExpired):
-            for answer in await asyncio.gather(*calls):
-                self.accepted[answer.id] = answer
-            if self.random.random() < 0.5:
-                await asyncio.sleep(self.random.random() * 20)
-                await self._until_answered(call)
-        self.clients -= 1
-
-    async def _operator(self) -> None:
-        """Looks at what failed, and wants another go at some of it."""
-        reprocess = ReprocessMedia(database=self.database, policy=POLICY)
-        while self.faults.on:
-            await asyncio.sleep(self.random.uniform(5, 25))
-            for media in await self.database.overview.failed(code=None, limit=3):
-                if self.random.random() < 0.3:
-                    with suppress(Unavailable):
-                        await reprocess(media.id)
-
-    async def _until_answered(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Call in the name of a living API process; again if it dies, or says "not now"."""
-        while True:
-            if not self.processes["api"]:
-                await asyncio.sleep(1.0)
-                continue
-            process = self.random.choice(self.processes["api"])
-            task = self.loop.spawn(process, call())
-            try:
-                return await asyncio.wait_for(asyncio.shield(task), timeout=5.0)
-            except (Unavailable, TimeoutError):
-                await asyncio.sleep(self.random.random() * 3)
 
     # --- faults at any step ------------------------------------------------------------------
 
