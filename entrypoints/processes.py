@@ -104,6 +104,7 @@ async def run_embedded(settings: Settings, started: asyncio.Event | None = None)
             log.info(
                 "process_started",
                 url=settings.embedded_url,
+                worker_id=worker_id,
                 metrics_port=metrics.getsockname()[1],
                 data_dir=str(settings.data_dir),
                 sandbox_missing=list(notes),
