@@ -6,13 +6,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := domain application adapters entrypoints
 
-# One stamp for each lock file: an environment is rebuilt only when its lock changes.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# One stamp for each set of locked dependencies: what a user needs, and what a developer needs.
 STAMP := $(VENV)/.ready
-$(STAMP): requirements/dev.txt pyproject.toml
+DEVELOP := $(VENV)/.ready-to-develop
+
+$(STAMP): requirements/build.txt requirements/runtime.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned dependencies into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEVELOP): $(STAMP) requirements/dev.txt
+	@echo "installing pinned development tools into $(VENV) ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 .PHONY: help
@@ -20,16 +29,16 @@ help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv with the pinned dependencies
+setup: $(DEVELOP) ## Make .venv with all pinned dependencies
 
 .PHONY: check
-check: $(STAMP) ## Lint and type-check
+check: $(DEVELOP) ## Lint and type-check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 
 .PHONY: test
-test: $(STAMP) ## Run all tests (REQUIRE_SERVICES=1: a missing server is a failure)
+test: $(DEVELOP) ## Run all tests (REQUIRE_SERVICES=1: a missing server is a failure)
 	@$(BIN)/python -m pytest
 
 .PHONY: demo
@@ -41,9 +50,10 @@ run: $(STAMP) ## Run the embedded pipeline: API on 8080, metrics on 9091, data i
 	@$(BIN)/pipeline embedded
 
 .PHONY: simulate
-simulate: $(STAMP) ## Simulate crashes and faults: RUNS=100000, or SEED=n for one run
+simulate: $(DEVELOP) ## Simulate crashes and faults: RUNS=100000, or SEED=n for one run
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--runs $(or $(RUNS),10000))
 
 .PHONY: compose-test
 compose-test: ## Run docker-compose.yml for real (needs docker; not part of `make test`)
 	@deploy/compose-test
+
