@@ -1,0 +1,1 @@
+"""What the pipeline costs, measured on real servers: `make bench`. A benchmark, not a test."""

@@ -1,0 +1,56 @@
+"""An image engine that only copies: what is left of a job is the protocol around the picture."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from application.ports import ImageEngine, ObjectStore
+from application.values import Downloaded, RenderedFile, Rendering, RenderJob, StoredObject
+from domain.parts import Placeholder
+
+# About what four JPEG variants of a photo of 12 megapixels have, largest first.
+VARIANT_BYTES = (480_000, 125_000, 42_000, 12_000)
+
+
+class CopyEngine(ImageEngine):
+    """Each variant is the first bytes of the original."""
+
+    async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
+        data = job.source.read_bytes()
+        for spec, size in zip(job.recipe.variants, VARIANT_BYTES, strict=True):
+            path = job.folder / spec.name
+            path.write_bytes(data[:size])
+            on_variant(
+                RenderedFile(
+                    name=spec.name,
+                    path=path,
+                    content_type="image/webp",
+                    width=spec.width,
+                    height=spec.height,
+                    bytes=min(size, len(data)),
+                    sha256=sha256(data[:size]).hexdigest(),
+                )
+            )
+        placeholder = Placeholder(thumbhash="1QcSHQRnh493V4dIh4eXh1h4kJUI", average_color="#aabbcc")
+        return Rendering(width=4000, height=3000, format="JPEG", placeholder=placeholder)
+
+
+class NoStore(ObjectStore):
+    """No bytes move at all."""
+
+    async def head(self, key: str) -> StoredObject | None:
+        del key
+        return None
+
+    async def download(self, key: str, *, etag: str, to: Path, max_bytes: int) -> Downloaded:
+        del key, etag, max_bytes
+        to.write_bytes(b"")
+        return Downloaded(0, "cd" * 32)
+
+    async def upload(self, key: str, source: Path, *, content_type: str) -> None: ...
+
+    async def list_keys(self, prefix: str) -> Sequence[str]:
+        del prefix
+        return ()
+
+    async def delete(self, keys: Sequence[str]) -> None: ...
