@@ -216,6 +216,10 @@ async def test_a_stopped_consumer_takes_no_more_but_settles_what_it_has(
             await mine.ack()
             await publish(broker_ports, "4")
             assert [one.message_id for one in await receive_and_ack(other, 1)] == ["4"]
+        await publish(broker_ports, "5")
+        assert await stays_quiet(stopped)
+    async with consumer(broker_ports.broker) as consuming:
+        assert [one.message_id for one in await receive_and_ack(consuming, 1)] == ["5"]
     async with consumer(broker_ports.broker) as consuming:
         assert await stays_quiet(consuming)
 

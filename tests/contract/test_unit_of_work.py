@@ -218,6 +218,34 @@ async def test_two_who_read_with_a_lock_never_lose_an_update(
     assert media.version == builders.processing(1).version + successes
 
 
+async def test_what_was_read_with_a_lock_holds_until_the_commit_though_nothing_is_saved(
+    database_ports: DatabasePorts,
+) -> None:
+    """Others wait until our commit is over, or it is refused."""
+    database = database_ports.database
+    await put(database, builders.processing(1))
+    has_read, order = asyncio.Event(), list[str]()
+
+    async def decide_by_what_was_read(others: asyncio.Task[None]) -> None:
+        async with database.begin() as uow:
+            await uow.media.get(builders.ulid(1), lock=True)
+            has_read.set()
+            await asyncio.wait({others}, timeout=0.2)
+            await uow.enqueue(builders.request(1))
+            await uow.commit()
+            order.append("decided")
+
+    async def change() -> None:
+        await has_read.wait()
+        await renew(database)
+        order.append("changed")
+
+    others = asyncio.create_task(change())
+    outcome = await asyncio.gather(decide_by_what_was_read(others), return_exceptions=True)
+    await others
+    assert order == ["decided", "changed"] or isinstance(outcome[0], VersionConflict)
+
+
 async def test_of_twenty_claimers_of_one_photo_exactly_one_wins(
     database_ports: DatabasePorts,
 ) -> None:

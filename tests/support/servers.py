@@ -39,7 +39,9 @@ class Postgres(KnownServer):
     """PostgreSQL with everything that keeps data safe switched on, as in production."""
 
     name = "postgres"
-    how_to_get = "apt-get install postgresql"
+    how_to_get = (
+        "apt-get install postgresql, or set TEST_DATABASE_URL to one that docker compose runs"
+    )
     stop_signal = signal.SIGINT  # the other one waits for the clients to leave
 
     def __init__(self) -> None:
@@ -93,7 +95,9 @@ class RabbitMq(KnownServer):
     """One RabbitMQ node with an epmd of its own, so it meets no other node of the machine."""
 
     name = "rabbitmq"
-    how_to_get = "apt-get install rabbitmq-server"
+    how_to_get = (
+        "apt-get install rabbitmq-server, or set TEST_RABBITMQ_URL to one that docker compose runs"
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +159,10 @@ class Minio(KnownServer):
     """MinIO with one drive."""
 
     name = "minio"
-    how_to_get = ".ci/install-services"
+    how_to_get = (
+        ".ci/install-services, or set TEST_MINIO_ENDPOINT (and TEST_MINIO_ACCESS_KEY, "
+        "TEST_MINIO_SECRET_KEY) to one that docker compose runs"
+    )
 
     @staticmethod
     def find() -> Path | None:

@@ -1,7 +1,8 @@
 """Each server once per test run: started on first use, several at a time, all ended at the end.
 
 Where `TEST_DATABASE_URL`, `TEST_RABBITMQ_URL` or `TEST_MINIO_ENDPOINT` (with
-`TEST_MINIO_ACCESS_KEY` and `TEST_MINIO_SECRET_KEY`) is set, that running server is used instead.
+`TEST_MINIO_ACCESS_KEY` and `TEST_MINIO_SECRET_KEY`) is set, that running server is used instead;
+the tests delete what they find in its queues.
 A server that cannot be had skips the test with one line that says how to get it; with
 `REQUIRE_SERVICES=1` it fails the test.
 """
@@ -45,7 +46,7 @@ class Services:
         """The running server; skips or fails the test if its program is not here."""
         self.begin(kind)
         if kind not in self._servers:
-            unavailable(f"{kind.name} is not on PATH: {kind.how_to_get}, or docker compose up -d")
+            unavailable(f"the program of {kind.name} is not here: {kind.how_to_get}")
         return cast("S", self._servers[kind].result())
 
     def postgres_url(self) -> str:
