@@ -78,6 +78,19 @@ class Faults:
         self.struck[name] += 1
         return True
 
+    def strikes_this_step(self) -> str | None:
+        """The fault that strikes at this step, if any does; one draw for all kinds."""
+        if not self.on:
+            return None
+        drawn = self.random.random()
+        for name in STEP_FAULTS:
+            rate = self.rates[name]
+            if drawn < rate:
+                self.struck[name] += 1
+                return name
+            drawn -= rate
+        return None
+
     async def after(self, step: str) -> None:
         """A step was done. The first time that it is `crash_after`, the process ends right here."""
         if step == self.crash_after:

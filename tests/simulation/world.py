@@ -29,7 +29,7 @@ from entrypoints.dispatcher import Dispatcher, DispatcherParts
 from entrypoints.worker import Worker, WorkerLimits
 from tests.simulation.checks import Checks
 from tests.simulation.clients import MAX_BYTES, Users
-from tests.simulation.faults import CLOCK_SKEW, STEP_FAULTS, Faults
+from tests.simulation.faults import CLOCK_SKEW, Faults
 from tests.simulation.loop import Process, SimulationLoop, current_process
 from tests.simulation.servers import (
     Outages,
@@ -305,11 +305,9 @@ class World:
     # --- faults at any step ------------------------------------------------------------------
 
     def _strike(self) -> None:
-        if not self.faults.on:
-            return
-        for name in STEP_FAULTS:
-            if self.faults.strikes(name):
-                getattr(self, f"_on_{name}")()
+        fault = self.faults.strikes_this_step()
+        if fault is not None:
+            getattr(self, f"_on_{fault}")()
 
     def _on_worker_crashed(self) -> None:
         self.crash("worker")
