@@ -1,0 +1,1 @@
+"""Things to try on the real product: see LEARNING_PLAN.md."""
