@@ -276,4 +276,8 @@ def test_every_port_is_small_and_says_what_it_promises() -> None:
 def test_no_package_is_left_unchecked() -> None:
     """A new top-level folder with code must be put into a layer."""
     with_code = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("*/*.py")}
-    assert {name for name in with_code if not name.startswith(".")} <= {*LAYERS, "tests", "benchmarks"}
+    assert {name for name in with_code if not name.startswith(".")} <= {
+        *LAYERS,
+        "tests",
+        "benchmarks",
+    }
