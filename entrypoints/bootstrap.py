@@ -105,15 +105,7 @@ async def production_set(settings: Settings, telemetry: Telemetry) -> AsyncGener
         metrics.watch_value(POOL_SIZE, lambda: settings.database_pool_size)
         broker = RabbitBroker(settings.rabbitmq_url, fraction=ids.fraction)
         stack.push_async_callback(broker.close)
-        store = MinioStore(
-            settings.minio_endpoint,
-            settings.store_url,
-            settings.minio_access_key,
-            settings.minio_secret_key,
-            settings.minio_bucket,
-            clock=utc_now,
-            region=settings.minio_region,
-        )
+        store = make_store(settings)
         await store.open()
         stack.push_async_callback(store.close)
         yield AdapterSet(
@@ -171,6 +163,19 @@ async def embedded_set(
             store_dependency=ObservedDependency(store, metrics),
             objects=store,
         )
+
+
+def make_store(settings: Settings) -> MinioStore:
+    """The production set's object store, not yet opened."""
+    return MinioStore(
+        settings.minio_endpoint,
+        settings.store_url,
+        settings.minio_access_key,
+        settings.minio_secret_key,
+        settings.minio_bucket,
+        clock=utc_now,
+        region=settings.minio_region,
+    )
 
 
 def make_api(settings: Settings, telemetry: Telemetry, adapters: AdapterSet) -> ApiParts:

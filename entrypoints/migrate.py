@@ -1,10 +1,9 @@
 """Prepare the servers of the production set; safe to repeat, and to run several times at once."""
 
 from adapters.events import get_logger
-from adapters.minio import MinioStore
 from adapters.postgres.migrations import migrate
 from adapters.rabbitmq import declare_topology
-from adapters.system import utc_now
+from entrypoints.bootstrap import make_store
 from entrypoints.settings import Settings
 
 log = get_logger(__name__)
@@ -16,15 +15,7 @@ async def run_migrate(settings: Settings) -> None:
     log.info("schema_migrated", steps=list(steps))
     await declare_topology(settings.rabbitmq_url)
     log.info("topology_declared")
-    store = MinioStore(
-        settings.minio_endpoint,
-        settings.store_url,
-        settings.minio_access_key,
-        settings.minio_secret_key,
-        settings.minio_bucket,
-        clock=utc_now,
-        region=settings.minio_region,
-    )
+    store = make_store(settings)
     await store.open()
     try:
         await store.create_bucket()
