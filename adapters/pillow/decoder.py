@@ -50,7 +50,7 @@ class PillowDecoder(Decoder):
     def open(self, data: bytes, kind: Kind, recipe: Recipe, caps: Caps) -> Picture:
         Image.MAX_IMAGE_PIXELS = caps.max_pixels // 2  # Pillow raises at twice its limit
         try:
-            return PillowPicture(open_header(data, kind), kind, recipe)
+            return PillowPicture(open_header(data, kind), kind, recipe, file_bytes=len(data))
         except Image.DecompressionBombError as error:
             raise ProcessingFailed(
                 FailureCode.TOO_MANY_PIXELS,

@@ -12,6 +12,7 @@ from PIL import Image
 from adapters.pillow import encoding, reading
 from adapters.pillow.colour import to_srgb
 from adapters.pillow.film import Film
+from adapters.pillow.memory import Header, estimate
 from adapters.pillow.modes import without_needless_alpha
 from adapters.sandbox.containers import Kind
 from adapters.sandbox.decoder import Encoded, Picture
@@ -21,29 +22,40 @@ from domain.parts import Placeholder
 from domain.recipe import Animation, OutputFormat, Recipe, VariantSpec
 
 _MOVING_OUTPUT = frozenset({OutputFormat.WEBP, OutputFormat.AUTO})
-_LANCZOS, _BOX = Image.Resampling.LANCZOS, Image.Resampling.BOX
-_DRAFT_MARGIN = 1.0  # scaled JPEG decoding stays this many times above the largest variant
+_BICUBIC, _LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+_BOX = Image.Resampling.BOX
+
+# By measurement (docs/images.md): what these save costs no variant more than 0.003 of SSIM.
+_DRAFT_MARGIN = 1.2  # scaled JPEG decoding stays this many times above the largest variant
+_BICUBIC_FROM_PIXELS = 1_500_000  # larger pictures are scaled down with the cheaper filter
+_REDUCING_GAP = 2.0
 _PLACEHOLDER_EDGE = 32
 
 
 class PillowPicture(Picture):
     """See `Picture`. `picture` has its header read and nothing more."""
 
-    def __init__(self, picture: Image.Image, kind: Kind, recipe: Recipe) -> None:
-        self._picture = picture
+    def __init__(
+        self, picture: Image.Image, kind: Kind, recipe: Recipe, *, file_bytes: int
+    ) -> None:
+        self._picture = [picture]  # given away when it is decoded, so that its memory is freed
         self._kind = kind
         self._recipe = recipe
         self._frames = reading.count_frames(picture, kind)
+        self._header = picture.size
         self._size = picture.size
         self._levels: list[Film] = []  # the whole picture, ever smaller
+        if kind is Kind.JPEG:
+            self._ask_for_less(picture)
+        self._needs = self._estimate(picture, file_bytes)
 
     @property
     def width(self) -> int:
-        return self._picture.width
+        return self._header[0]
 
     @property
     def height(self) -> int:
-        return self._picture.height
+        return self._header[1]
 
     @property
     def frames(self) -> int:
@@ -51,13 +63,13 @@ class PillowPicture(Picture):
 
     @property
     def needs(self) -> int:
-        return (48 << 20) + 16 * self.width * self.height
+        return self._needs
 
     def decode(self) -> tuple[int, int]:
-        profile = self._picture.info.get("icc_profile")
-        if self._kind is Kind.JPEG:
-            self._decode_scaled()
-        film = self._read()
+        picture = self._picture.pop()
+        profile = picture.info.get("icc_profile")
+        film = self._read(picture)
+        del picture
         if self._kind is not Kind.JPEG:
             self._size = film.size
         film = self._shrunk(film, self._largest(self._size))
@@ -90,20 +102,41 @@ class PillowPicture(Picture):
             average_color=average_color(pixels),
         )
 
-    def _decode_scaled(self) -> None:
-        """Let the JPEG decoder leave out what no variant shows; remember the true size first."""
-        turned = reading.lies_on_its_side(self._picture)
-        self._size = _swapped(self._picture.size) if turned else self._picture.size
+    def _ask_for_less(self, picture: Image.Image) -> None:
+        """Let the JPEG decoder leave out what no variant shows; note the true size first."""
+        turned = reading.lies_on_its_side(picture)
+        self._size = _swapped(picture.size) if turned else picture.size
         width, height = (math.ceil(e * _DRAFT_MARGIN) for e in self._largest(self._size))
-        self._picture.draft(None, (height, width) if turned else (width, height))
+        picture.draft(None, (height, width) if turned else (width, height))
 
-    def _read(self) -> Film:
-        wants_motion = self._recipe.animation is Animation.KEEP and any(
-            spec.format in _MOVING_OUTPUT for spec in self._recipe.variants
+    def _estimate(self, picture: Image.Image, file_bytes: int) -> int:
+        info = picture.info
+        return estimate(
+            Header(
+                kind=self._kind,
+                mode=picture.mode,
+                file_bytes=file_bytes,
+                whole=math.prod(self._header),
+                decoded=math.prod(picture.size),
+                target=math.prod(self._largest(self._size)),
+                converted=picture.mode not in ("L", "RGB", "RGBA", "LA", "CMYK")
+                or bool(info.keys() & {"exif", "xmp", "transparency"}),
+                progressive=bool(info.get("progressive")),
+                frames=self._frames if self._wants_motion() else 1,
+            )
         )
-        if wants_motion and self._frames > 1:
-            return reading.read_film(self._picture, self._frames)
-        return reading.read_still(self._picture)
+
+    def _wants_motion(self) -> bool:
+        return (
+            self._frames > 1
+            and self._recipe.animation is Animation.KEEP
+            and any(spec.format in _MOVING_OUTPUT for spec in self._recipe.variants)
+        )
+
+    def _read(self, picture: Image.Image) -> Film:
+        if self._wants_motion():
+            return reading.read_film(picture, self._frames)
+        return reading.read_still(picture)
 
     def _place(self, spec: VariantSpec) -> Placement:
         return place(self._size[0], self._size[1], spec)
@@ -133,10 +166,11 @@ class PillowPicture(Picture):
             return film
         return source.map(partial(_cropped, size=size, box=placement.box))
 
-    def _shrunk(self, film: Film, size: tuple[int, int]) -> Film:
+    @staticmethod
+    def _shrunk(film: Film, size: tuple[int, int]) -> Film:
         if film.size == size:
             return film
-        return film.map(lambda frame: frame.resize(size, _LANCZOS, reducing_gap=2.0))
+        return film.map(partial(_resized, size=size))
 
     def _encode(self, film: Film, spec: VariantSpec) -> tuple[bytes, str]:
         finish = encoding.Finish(
@@ -158,4 +192,13 @@ def _cropped(
     left, top, right, bottom = box
     width, height = picture.size
     pixels = (left * width, top * height, right * width, bottom * height)
-    return picture.resize(size, _LANCZOS, box=pixels, reducing_gap=2.0)
+    return _resized(picture, size, pixels)
+
+
+def _resized(
+    picture: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    large = size[0] * size[1] >= _BICUBIC_FROM_PIXELS
+    return picture.resize(size, _BICUBIC if large else _LANCZOS, box, _REDUCING_GAP)

@@ -68,7 +68,10 @@ def read_still(picture: Image.Image) -> Film:
 
 
 def read_film(picture: Image.Image, frames: int) -> Film:
-    """All frames, as the format composes them one over the other."""
+    """All frames, as the format composes them one over the other.
+
+    Each is a copy, because the next one is drawn over it.
+    """
     found = list(_frames(picture, frames))
     return Film(
         frames=tuple(frame for frame, _ in found),
@@ -82,7 +85,7 @@ def _frames(picture: Image.Image, frames: int) -> Iterator[tuple[Image.Image, in
     first = 1 if getattr(picture, "default_image", False) else 0
     for number in range(first, frames):
         picture.seek(number)
-        yield _upright(picture), int(picture.info.get("duration", 0)) or _UNTIMED_MS
+        yield _upright(picture).copy(), int(picture.info.get("duration", 0)) or _UNTIMED_MS
 
 
 def _loop(picture: Image.Image) -> int:
@@ -94,4 +97,11 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     turn = _TURNS.get(orientation(picture))
     working = to_working(picture)
-    return working.transpose(turn) if turn is not None else working.copy()
+    if turn is not None:
+        return working.transpose(turn)
+    return _detached(working) if working is picture else working
+
+
+def _detached(picture: Image.Image) -> Image.Image:
+    """The same pixels without the file and the decoder behind them, which take memory too."""
+    return picture._new(picture.im)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -49,6 +49,8 @@ class SandboxedEngine(ImageEngine):
     def __init__(self, decoder_module: str, limits: EngineLimits) -> None:
         self.limits = limits
         self.budget = MemoryBudget(limits.memory_budget_bytes)
+        self.largest_child_bytes = 0  # the most memory any child has had resident
+        self.largest_claim_bytes = 0  # the most any child has said to need
         self._forkserver = Forkserver(decoder_module)
         self._slots = asyncio.Semaphore(limits.concurrency)
 
@@ -75,12 +77,16 @@ class SandboxedEngine(ImageEngine):
         try:
             async with self._slots, self._forkserver.child() as child:
                 stages = {"start": time.perf_counter() - began}
+                child.ended.add_done_callback(lambda _: self._note_peak(child))
                 return await _Session(self, job, child, stages).run(on_variant)
         except ForkserverGone:
             detail = "The process that starts decoders ended; it is started again."
             raise ProcessingFailed(FailureCode.INTERNAL_ERROR, detail) from None
         finally:
             remove_parts(job.folder)
+
+    def _note_peak(self, child: Child) -> None:
+        self.largest_child_bytes = max(self.largest_child_bytes, child.peak_bytes)
 
 
 class _Session:
@@ -89,6 +95,7 @@ class _Session:
     def __init__(
         self, engine: SandboxedEngine, job: RenderJob, child: Child, stages: dict[str, float]
     ) -> None:
+        self._engine = engine
         self._limits = engine.limits
         self._budget = engine.budget
         self._job = job
@@ -115,6 +122,7 @@ class _Session:
         async with asyncio.timeout(limit):
             opened = await self._expect(Opened)
         self._stages["header"] = opened.seconds
+        self._engine.largest_claim_bytes = max(self._engine.largest_claim_bytes, opened.needs)
         async with self._admitted(opened.needs), asyncio.timeout(limit):
             self._child.send(messages.GO)
             decoded = await self._expect(Decoded)

@@ -22,11 +22,14 @@ from adapters.sandbox.child import EXIT_BROKEN, run
 from adapters.sandbox.decoder import Decoder
 from adapters.sandbox.lockdown import sandbox_features
 
-FRAME = struct.Struct("!BQi")  # operation, number of the child, pid or wait status
+FRAME = struct.Struct("!BQiQ")  # operation, number of the child, pid or wait status, peak bytes
 
 
 class Operation(IntEnum):
-    """SPAWN (with the child's two pipe ends) and KILL go in; the others come out."""
+    """SPAWN (with the child's two pipe ends) and KILL go in; the others come out.
+
+    ENDED carries the wait status and the most memory the child has had resident.
+    """
 
     SPAWN = 1
     KILL = 2
@@ -80,7 +83,7 @@ class Forkserver:
         frame, pipes, _, _ = socket.recv_fds(self._control, FRAME.size, 2)
         if len(frame) < FRAME.size:
             return False
-        operation, number, _ = FRAME.unpack(frame)
+        operation, number, _, _ = FRAME.unpack(frame)
         if operation == Operation.SPAWN:
             self._spawn(number, pipes)
         elif operation == Operation.KILL and number in self._pids:
@@ -114,12 +117,12 @@ class Forkserver:
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             _kill(pid)  # not yet reaped, so the group's number is still its own
-            _, status = os.waitpid(pid, 0)
+            _, status, usage = os.wait4(pid, 0)
             del self._pids[number]
-            self._tell(Operation.ENDED, number, status)
+            self._tell(Operation.ENDED, number, status, usage.ru_maxrss * 1024)
 
-    def _tell(self, operation: Operation, number: int, value: int) -> None:
-        self._control.sendall(FRAME.pack(operation, number, value))
+    def _tell(self, operation: Operation, number: int, value: int, peak: int = 0) -> None:
+        self._control.sendall(FRAME.pack(operation, number, value, peak))
 
 
 def _wake_up(_number: int, _frame: FrameType | None) -> None:

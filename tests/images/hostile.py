@@ -98,9 +98,9 @@ def allocate_64_gigabytes() -> None:
 
 
 def allocate_bit_by_bit() -> None:
-    kept: list[bytes] = []
+    kept: list[bytearray] = []
     while True:
-        kept.append(b"x" * (1 << 20))
+        kept.append(bytearray(1 << 20))
 
 
 def spin_for_ever() -> None:

@@ -141,7 +141,7 @@ async def test_a_photo_that_needs_more_than_the_whole_budget_is_refused(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(EngineLimits(memory_budget_bytes=100 * MIB))
-    data = encoded(Image.new("RGB", (7000, 7000)), "PNG", compress_level=1)
+    data = encoded(Image.new("RGB", (6000, 6000)), "PNG", compress_level=1)
     failed = await failure(engine, data, "image/png")
     assert failed.code is FailureCode.TOO_MANY_PIXELS
     assert "100 MiB" in failed.detail
@@ -150,8 +150,8 @@ async def test_a_photo_that_needs_more_than_the_whole_budget_is_refused(
 
 
 async def test_memory_that_runs_out_is_named(make_engine: MakeEngine) -> None:
-    engine = make_engine(EngineLimits(address_space_bytes=350 * MIB))
-    data = encoded(Image.new("RGBA", (7000, 7000)), "PNG", compress_level=1)
+    engine = make_engine(EngineLimits(address_space_bytes=250 * MIB))
+    data = encoded(Image.new("RGBA", (6000, 6000)), "PNG", compress_level=1)
     assert await code(engine, data, "image/png") is FailureCode.DECODE_OUT_OF_MEMORY
     await engine.close()
 
