@@ -12,6 +12,7 @@ from typing import Any
 
 from domain.errors import InvalidConfiguration, PipelineError
 from entrypoints.settings import Role, load
+from entrypoints.tools.parsers import add_tools
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="send one photo through an embedded pipeline")
     demo.add_argument("photo", nargs="?", type=Path, help="your own; else one drawn in code")
     demo.set_defaults(run=_demo)
+    add_tools(commands)
     return parser
 
 

@@ -5,16 +5,18 @@ nothing but the next try.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+from yarl import URL
 
 from domain.errors import PipelineError
 from domain.lifecycle import TERMINAL, State
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 BUSY = 503
 POLL_FIRST_SECONDS = 0.05
@@ -50,11 +52,8 @@ class PipelineClient:
 
     async def put(self, ticket: Document, photo: bytes | Path) -> None:
         """Send the photo straight into the object store."""
-        headers: Mapping[str, str] = ticket["upload_headers"]
         body = await asyncio.to_thread(photo.read_bytes) if isinstance(photo, Path) else photo
-        async with self._session.put(ticket["upload_url"], data=body, headers=headers) as answer:
-            if answer.status >= 400:  # noqa: PLR2004 - HTTP
-                raise Refused(answer.status, "upload-refused", (await answer.text())[:300])
+        await self._patiently(lambda: self._put_once(ticket, body))
 
     async def complete(self, ticket: Document) -> Document:
         body = {"media_id": ticket["media_id"], "original_key": ticket["original_key"]}
@@ -75,14 +74,33 @@ class PipelineClient:
                 pause = min(POLL_LAST_SECONDS, pause * 1.3)
 
     async def _call(self, method: str, path: str, body: Document | None = None) -> Document:
+        return await self._patiently(lambda: self._once(method, path, body))
+
+    async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that may be repeated, until it is answered or patience is at its end."""
         deadline = asyncio.get_running_loop().time() + self._patience_seconds
         while True:
             try:
-                return await self._once(method, path, body)
+                return await once()
             except _Later as later:
                 if asyncio.get_running_loop().time() + later.seconds > deadline:
                     raise later.reason from None
                 await asyncio.sleep(later.seconds)
+
+    async def _put_once(self, ticket: Document, body: bytes) -> None:
+        url = URL(ticket["upload_url"], encoded=True)
+        headers: Mapping[str, str] = ticket["upload_headers"]
+        try:
+            async with self._session.put(url, data=body, headers=headers) as answer:
+                if answer.status < 400:  # noqa: PLR2004 - HTTP
+                    return
+                refused = Refused(answer.status, "upload-refused", (await answer.text())[:300])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = f"the store at {url.origin()} does not answer: {error}"
+            raise _Later(1.0, PipelineError(reason)) from None
+        if answer.status == BUSY:
+            raise _Later(_retry_after(answer), refused)
+        raise refused
 
     async def _once(self, method: str, path: str, body: Document | None) -> Document:
         try:
@@ -94,8 +112,14 @@ class PipelineClient:
             return document
         refused = Refused(answer.status, document.get("code", ""), document.get("detail", ""))
         if answer.status == BUSY:
-            raise _Later(float(answer.headers.get("Retry-After", "1")), refused)
+            raise _Later(_retry_after(answer), refused)
         raise refused
+
+
+def _retry_after(answer: aiohttp.ClientResponse) -> float:
+    """Seconds; a second where the header is missing or is a date."""
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else 1.0
 
 
 class _Later(Exception):

@@ -44,8 +44,8 @@ async def declare_topology(
 async def _declare(channel: AbstractChannel, delivery_limit: int) -> None:
     try:
         exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.DIRECT, durable=True)
-        await _queue(channel, exchange, Queue.DEAD, _dead_arguments())
-        await _queue(channel, exchange, Queue.PROCESS, _process_arguments(delivery_limit))
+        await _queue(channel, exchange, Queue.DEAD, dead_arguments())
+        await _queue(channel, exchange, Queue.PROCESS, process_arguments(delivery_limit))
     except ChannelPreconditionFailed as error:
         raise InvalidConfiguration([_explain(error)]) from error
 
@@ -60,7 +60,7 @@ async def _queue(
     await queue.bind(exchange, routing_key=name.value)
 
 
-def _process_arguments(delivery_limit: int) -> dict[str, str | int]:
+def process_arguments(delivery_limit: int) -> dict[str, str | int]:
     return {
         "x-queue-type": "quorum",
         "x-delivery-limit": delivery_limit,
@@ -72,7 +72,7 @@ def _process_arguments(delivery_limit: int) -> dict[str, str | int]:
     }
 
 
-def _dead_arguments() -> dict[str, str | int]:
+def dead_arguments() -> dict[str, str | int]:
     return {"x-queue-type": "quorum", "x-delivery-limit": _DEAD_DELIVERY_LIMIT}
 
 

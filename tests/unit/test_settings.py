@@ -68,7 +68,10 @@ def test_postgres_may_be_reached_through_a_socket() -> None:
 def test_a_share_of_the_cores_is_enough_connections_on_any_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(96), raising=False)
+    def cores(_: int) -> range:
+        return range(96)
+
+    monkeypatch.setattr("os.sched_getaffinity", cores, raising=False)
     assert load(Role.WORKER, SERVERS).worker_concurrency == 96
 
 

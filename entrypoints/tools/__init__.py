@@ -1,0 +1,1 @@
+"""What an operator or a client does from the command line."""
