@@ -4,6 +4,7 @@ What it needs is opened first, then everything is given up, and only then is the
 the photo looked at.
 """
 
+import errno
 import gc
 import os
 import signal
@@ -20,6 +21,7 @@ from domain.errors import ProcessingFailed
 from domain.failure import FailureCode
 
 EXIT_DONE, EXIT_BROKEN = 0, 70
+_OUT_OF_MEMORY = (MemoryError, OSError)
 _OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What image libraries raise on data that makes no sense, beside their own errors.
 _DAMAGE = (
@@ -43,14 +45,20 @@ def run(decoder: Decoder, features: SandboxFeatures, server: int, orders: int, a
         _render(decoder, order, source, outputs, (orders, answers))
     except ProcessingFailed as failure:
         _say(answers, messages.Failed(code=failure.code, detail=failure.detail))
-    except MemoryError:
+    except _OUT_OF_MEMORY as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            return _crashed(answers)
         detail = "Decoding needs more memory than one photo may use; send a smaller photo."
         _say(answers, messages.Failed(code=FailureCode.DECODE_OUT_OF_MEMORY, detail=detail))
     except Exception:  # noqa: BLE001 - whatever it is, the worker must hear of it
-        text = traceback.format_exc(chain=False)[-messages.TRACEBACK_MAX :]
-        _say(answers, messages.Crashed(traceback=text))
-        return EXIT_BROKEN
+        return _crashed(answers)
     return EXIT_DONE
+
+
+def _crashed(answers: int) -> int:
+    text = traceback.format_exc(chain=False)[-messages.TRACEBACK_MAX :]
+    _say(answers, messages.Crashed(traceback=text))
+    return EXIT_BROKEN
 
 
 def _render(

@@ -26,9 +26,9 @@ pytestmark = [
     pytest.mark.skipif(bool(sandbox_features().missing), reason="the kernel lacks a layer"),
 ]
 LIMITS = EngineLimits(
-    wall_seconds=2.0,
-    cpu_seconds=1,
-    address_space_bytes=512 * MIB,
+    wall_seconds=3.0,
+    cpu_seconds=2,
+    address_space_bytes=256 * MIB,
     output_bytes=4 * MIB,
     concurrency=2,
 )

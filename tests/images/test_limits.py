@@ -150,8 +150,8 @@ async def test_a_photo_that_needs_more_than_the_whole_budget_is_refused(
 
 
 async def test_memory_that_runs_out_is_named(make_engine: MakeEngine) -> None:
-    engine = make_engine(EngineLimits(address_space_bytes=250 * MIB))
-    data = encoded(Image.new("RGBA", (6000, 6000)), "PNG", compress_level=1)
+    engine = make_engine(EngineLimits(address_space_bytes=128 * MIB))
+    data = encoded(Image.new("RGBA", (4000, 4000)), "PNG", compress_level=1)
     assert await code(engine, data, "image/png") is FailureCode.DECODE_OUT_OF_MEMORY
     await engine.close()
 
