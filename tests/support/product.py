@@ -1,5 +1,6 @@
 """One process of the product, as a container runtime sees it: started, signalled, read, ended."""
 
+import asyncio
 import json
 import os
 import signal
@@ -52,13 +53,14 @@ class ProductProcess:
                 start_new_session=True,
             )
 
-    async def ready(self) -> None:
-        """Wait until it says that it can do its work."""
+    async def ready(self, *, supervised: bool = False) -> None:
+        """Wait until it says that it can do its work; where nobody restarts it, it must not end."""
         url = f"http://127.0.0.1:{self.port}/health/ready"
 
         async def asked() -> bool:
-            assert self.running, f"{self.role} ended at its start:\n{self.output()[-3000:]}"
-            return answers_http(url)
+            alive = supervised or self.running
+            assert alive, f"{self.role} ended at its start:\n{self.output()[-3000:]}"
+            return await asyncio.to_thread(answers_http, url)
 
         await eventually(asked, seconds=START_SECONDS)
 
@@ -72,11 +74,21 @@ class ProductProcess:
         assert answer is not None
         return answer
 
-    def kill(self) -> None:
-        """At once, as a power cut would; a supervisor starts it again."""
+    def kill(self) -> bool:
+        """At once, as a power cut would; a supervisor starts it again. Whether it was running."""
+        if not self.running:
+            return False
         self._remember_forked()
         self.signal(signal.SIGKILL)
         self.resume_forked()
+        return True
+
+    def kill_a_decoder(self) -> bool:
+        """End a child that decodes at this moment, if there is one."""
+        decoders = self.decoders() if self.running else []
+        for pid in decoders[:1]:
+            _send(pid, signal.SIGKILL)
+        return bool(decoders)
 
     async def stop(self, seconds: float = END_SECONDS) -> int:
         """SIGTERM, as an orderly shutdown does; its exit code."""
@@ -102,6 +114,11 @@ class ProductProcess:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Negative for a signal; None while it runs."""
+        return self._popen.poll()
 
     @property
     def pid(self) -> int:

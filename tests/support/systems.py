@@ -87,7 +87,9 @@ class System:
     processes: dict[str, ProductProcess]
     inside: Inside
     environment: Mapping[str, str]
-    restarts: int = field(default=0, init=False)
+    deaths: list[tuple[str, int | None]] = field(
+        default_factory=list[tuple[str, int | None]], init=False
+    )
 
     def client(self, *, patience_seconds: float = 60.0) -> PipelineClient:
         return PipelineClient(self.url, self.session, patience_seconds=patience_seconds)
@@ -120,7 +122,10 @@ class System:
 
     @asynccontextmanager
     async def supervised(self) -> AsyncGenerator[None]:
-        """Processes that die are started again at once, as a container runtime does."""
+        """Processes that die are started again at once, as a container runtime does.
+
+        `deaths` tells who died, and with which exit code.
+        """
         watching = asyncio.create_task(self._restart_for_ever())
         try:
             yield
@@ -129,16 +134,16 @@ class System:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def whole(self) -> None:
-        """Wait until every process is ready."""
+        """Wait until every process is ready, however often it is started until then."""
         for process in self.processes.values():
-            await process.ready()
+            await process.ready(supervised=True)
 
     async def _restart_for_ever(self) -> None:
         while True:
-            for process in self.processes.values():
+            for name, process in self.processes.items():
                 if process.wanted and not process.running:
+                    self.deaths.append((name, process.exit_code))
                     process.start()
-                    self.restarts += 1
             await asyncio.sleep(0.05)
 
 
