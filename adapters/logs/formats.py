@@ -15,6 +15,8 @@ CAUSES_MAX = 4
 LEADING = ("media_id", "trace_id", "attempt", "worker_id")
 TraceId = Callable[[], str | None]
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode  # made once, not for each line
+
 _COLOURS = {"DEBUG": "90", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
@@ -74,7 +76,7 @@ class JsonFormatter(logging.Formatter):
         self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self._fields.of(record), ensure_ascii=False, default=str)
+        return _encode(self._fields.of(record))
 
 
 class ColourFormatter(logging.Formatter):
@@ -98,7 +100,7 @@ class ColourFormatter(logging.Formatter):
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else _encode(value)
     plain = text.isprintable() and " " not in text and text != ""
     return text if plain else json.dumps(_bare(text), ensure_ascii=False)
 

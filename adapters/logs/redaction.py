@@ -7,6 +7,7 @@ tokens), and the names of fields. Bytes are never shown, only counted; long text
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "***"
@@ -20,6 +21,8 @@ _NAMES = (
     r"|x-amz-[a-z0-9-]+|upload_url|final_url"
 )
 _FIELD = re.compile(rf"(?:[a-z0-9]+[_-])*(?:{_NAMES})", re.IGNORECASE)
+# Ids, states and numbers: without a space, `:` or `=` none of the rules below can find anything.
+_WORD = re.compile(r"[\w.-]*")
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#@'\"]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (
@@ -50,13 +53,14 @@ class Redactor:
             value = f"{value[:_READ_MAX].rpartition(' ')[0] or value[:TEXT_MAX]}…"
         if self._known is not None:
             value = self._known.sub(HIDDEN, value)
-        for pattern, replacement in _RULES:
-            value = pattern.sub(replacement, value)
+        if _WORD.fullmatch(value) is None:
+            for pattern, replacement in _RULES:
+                value = pattern.sub(replacement, value)
         return value if len(value) <= TEXT_MAX else f"{value[:TEXT_MAX]}…"
 
     def field(self, name: str, value: Any) -> Any:
         """`value` as it may be shown under `name`: JSON's types only."""
-        if _FIELD.fullmatch(name):
+        if _is_telling(name):
             return HIDDEN
         if value is None or isinstance(value, bool | int | float):
             return value
@@ -67,3 +71,9 @@ class Redactor:
         if isinstance(value, list | tuple | set | frozenset):
             return [self.field("", item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # any list of any caller
         return self.text(str(value))
+
+
+@lru_cache(maxsize=1024)
+def _is_telling(name: str) -> bool:
+    """Whether a field of this name holds a secret. There are few names, in many lines."""
+    return _FIELD.fullmatch(name) is not None
