@@ -1,6 +1,6 @@
-"""A worker of the product, composed with an engine that only copies: python -m benchmarks.copy_worker
+"""A worker of the product, composed with an engine that only copies.
 
-    --no-store      downloads and uploads move nothing
+    --no-store      no bytes move and no files are made: what remains is the protocol alone
     --sample FILE   write where the processor time went, by part of the protocol, at the end
     --profile FILE  write the profile of the standard library's cProfile at the end
 
@@ -13,7 +13,6 @@ import asyncio
 import cProfile
 import signal
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -30,7 +29,7 @@ from adapters.opentelemetry import (
 from adapters.system import TempScratch
 from application.make_variants import MakeVariants
 from application.process_media import Lease, ProcessMedia
-from benchmarks.engine import CopyEngine, NoStore
+from benchmarks.engine import CopyEngine, NoEngine, NoStore
 from benchmarks.sampling import sampled
 from entrypoints.api.operations import create_operations_app
 from entrypoints.bootstrap import VERSION, AdapterSet, production_set, secrets_of
@@ -51,29 +50,32 @@ async def run(options: argparse.Namespace, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with production_set(settings, telemetry) as adapters:
-        if options.no_store:
-            store = ObservedStore(NoStore(), telemetry.metrics, telemetry.tracing)
-            adapters = replace(adapters, store=store)
         pages = create_operations_app(
             dependencies=tuple(adapters.dependencies), metrics=telemetry.render_metrics
         )
-        worker = _worker(settings, telemetry, adapters)
+        worker = _worker(settings, telemetry, adapters, no_store=options.no_store)
         await asyncio.gather(worker.run(stop), serve(pages, bound, stop, settings.grace_seconds))
 
 
-def _worker(settings: Settings, telemetry: Telemetry, adapters: AdapterSet) -> Worker:
+def _worker(
+    settings: Settings, telemetry: Telemetry, adapters: AdapterSet, *, no_store: bool
+) -> Worker:
     """As `bootstrap.make_worker` has it, but for the engine."""
     metrics, tracing = telemetry.metrics, telemetry.tracing
+    store, engine = adapters.store, CopyEngine()
+    if no_store:
+        store = ObservedStore(NoStore(), metrics, tracing)
+        engine = NoEngine(Path(settings.scratch_dir) / "variant")
     make_variants = MakeVariants(
-        store=adapters.store,
-        engine=ObservedEngine(CopyEngine(), metrics, tracing),
+        store=store,
+        engine=ObservedEngine(engine, metrics, tracing),
         scratch=TempScratch(Path(settings.scratch_dir)),
         recipe=settings.image_recipe(),
         max_bytes=settings.max_upload_bytes,
     )
     process = ProcessMedia(
         database=adapters.database,
-        store=adapters.store,
+        store=store,
         make_variants=make_variants,
         ids=adapters.ids,
         policy=settings.retry_policy(),

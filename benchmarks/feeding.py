@@ -6,11 +6,10 @@ of its row under other ids. Job ids start with J, the ids of rows that only fill
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from adapters.minio import MinioStore
 from adapters.postgres.database import PostgresDatabase
@@ -21,6 +20,8 @@ from domain.retry_policy import RetryPolicy
 
 POLICY = RetryPolicy()
 JOB, FILLER = "J", "0"
+BATCH = 50_000
+Make = Callable[[datetime], Media]
 FINISH_SECONDS = 300.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -55,12 +56,12 @@ async def add_jobs(
     bench: Bench, count: int, *, first: int = 1, etags: Sequence[str] = ("",)
 ) -> None:
     """`count` photos, UPLOADED and pinned to these ETags in turn; nothing is in the outbox yet."""
-    await _copy(bench, _uploaded, JOB, first, count, etags)
+    await _copy(bench, _uploaded, range(first, first + count), prefix=JOB, tags=etags)
 
 
 async def add_filler(bench: Bench, count: int) -> None:
     """Finished photos that only make the table large."""
-    await _copy(bench, _ready, FILLER, 1, count, ("",))
+    await _copy(bench, _ready, range(1, count + 1), prefix=FILLER, tags=("",))
     await bench.database.execute("ANALYZE media")
 
 
@@ -102,21 +103,21 @@ def etags(photos: Sequence[Path]) -> list[str]:
 
 
 async def _copy(
-    bench: Bench, make: Any, prefix: str, first: int, count: int, tags: Sequence[str]
+    bench: Bench, make: Make, numbers: range, *, prefix: str, tags: Sequence[str]
 ) -> None:
     pattern = await _write_pattern(bench, make)
-    for start in range(first, first + count, 50_000):
-        some = min(50_000, first + count - start)
-        arguments = (pattern.id, prefix, start, list(tags), some)
+    for start in numbers[::BATCH]:
+        count = min(BATCH, numbers.stop - start)
+        arguments = (pattern.id, prefix, start, list(tags), count)
         await bench.database.execute(_COPY_MEDIA, *arguments, timeout=120)
     await bench.database.execute("DELETE FROM media WHERE id = $1", pattern.id)
 
 
-async def _write_pattern(bench: Bench, make: Any) -> Media:
+async def _write_pattern(bench: Bench, make: Make) -> Media:
     database = await PostgresDatabase.connect(bench.database_url, pool_size=1)
     try:
         async with database.begin() as uow:
-            media: Media = make(uow.now)
+            media = make(uow.now)
             await uow.media.add(media)
             await uow.commit()
     finally:
