@@ -35,10 +35,7 @@ log = get_logger(__name__)
 async def run_api(settings: Settings) -> None:
     """HTTP on API_PORT; never touches image bytes."""
     bound = listen(settings.api_host, settings.api_port, "API_PORT")
-    async with (
-        _telemetry(settings, "api", {Exposes.API}) as telemetry,
-        production_set(settings, telemetry) as adapters,
-    ):
+    async with _production(settings, "api", {Exposes.API}) as (telemetry, adapters):
         app = create_app(make_api(settings, telemetry, adapters))
         stop = _stop_on_signals()
         log.info("process_started", port=bound.getsockname()[1])
@@ -48,10 +45,7 @@ async def run_api(settings: Settings) -> None:
 async def run_worker(settings: Settings) -> None:
     """Takes deliveries and processes photos; operations pages on WORKER_METRICS_PORT."""
     bound = listen(settings.api_host, settings.worker_metrics_port, "WORKER_METRICS_PORT")
-    async with (
-        _telemetry(settings, "worker", {Exposes.WORKER}) as telemetry,
-        production_set(settings, telemetry) as adapters,
-    ):
+    async with _production(settings, "worker", {Exposes.WORKER}) as (telemetry, adapters):
         worker_id = adapters.ids.worker_id()
         parts = make_worker(settings, telemetry, adapters, worker_id)
         notes = parts.engine.features.missing
@@ -67,10 +61,7 @@ async def run_worker(settings: Settings) -> None:
 async def run_dispatcher(settings: Settings) -> None:
     """Relays the outbox and sweeps; operations pages on DISPATCHER_METRICS_PORT."""
     bound = listen(settings.api_host, settings.dispatcher_metrics_port, "DISPATCHER_METRICS_PORT")
-    async with (
-        _telemetry(settings, "dispatcher", {Exposes.DISPATCHER}) as telemetry,
-        production_set(settings, telemetry) as adapters,
-    ):
+    async with _production(settings, "dispatcher", {Exposes.DISPATCHER}) as (telemetry, adapters):
         poller = BacklogPoller(adapters.overview, telemetry.metrics)
         pages = _pages(telemetry, adapters.dependencies)
         stop = _stop_on_signals()
