@@ -69,7 +69,8 @@ def _no_connection(error: BrokerUnavailable, url: str) -> Finding:
             f"RabbitMQ at {address(url)} refuses the user or the password.",
             "Correct them in RABBITMQ_URL; the user guest is refused from other hosts.",
         )
-    if "vhost" in str(error) or "NOT_ALLOWED" in str(error):
+    # Known to the driver only as an answer that it did not expect to the opening of the host.
+    if any(word in str(error) for word in ("OpenOk", "NOT_ALLOWED", "vhost")):
         return failed(
             CHECK,
             f"RabbitMQ at {address(url)} has no virtual host of that name for this user.",

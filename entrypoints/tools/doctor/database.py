@@ -68,7 +68,8 @@ async def _schema(url: str) -> Finding:
     try:
         await check_migrated(url, connect_seconds=CONNECT_SECONDS)
     except InvalidConfiguration as error:
-        return failed("schema", " ".join(error.problems), "Run `pipeline migrate`.")
+        sentence = " ".join(error.problems).partition(": run ")[0]
+        return failed("schema", f"{sentence}.", "Run `pipeline migrate`.")
     except DatabaseUnavailable as error:
         return failed("schema", f"{error}.", "Let this user read the table schema_migrations.")
     return ok("schema", "The schema is as new as this release.")

@@ -131,8 +131,8 @@ class LinkTrial:
         setting = self._public.setting
         found = unreachable("upload link", error, self._public.url, setting)
         sentence = found.sentence if found else f"{type(error).__name__} at {self._public.url}."
-        lead = f"{setting}: {self._public.nobody_remedy}"
-        return failed("upload link", f"Clients cannot upload. {sentence}", lead)
+        remedy = self._public.nobody_remedy
+        return failed("upload link", f"Clients cannot upload. {sentence}", remedy)
 
     def _went_round(self) -> Finding:
         return warning(

@@ -82,7 +82,9 @@ def minio_public(settings: Settings) -> Public:
         cors_remedy=(
             "Set MINIO_API_CORS_ALLOW_ORIGIN of MinIO, or the CORS rules of the bucket elsewhere."
         ),
-        nobody_remedy="Set it to the address at which clients reach the store.",
+        nobody_remedy=(
+            "Set MINIO_PUBLIC_ENDPOINT to the address at which clients reach the store."
+        ),
     )
 
 
@@ -110,9 +112,14 @@ async def _pinned(store: ObjectStore, key: str) -> Finding:
     """A worker reads the very object that was completed, and no other."""
     check = "pinned read"
     found = await store.head(key)
+    if found is None:
+        return failed(
+            check,
+            "What a client has uploaded is not where a worker looks: these are two stores.",
+            "Let both endpoints lead to the same store.",
+        )
     with tempfile.TemporaryDirectory(prefix="image-pipeline-doctor-") as folder:
         try:
-            assert found is not None, "what was just read is there"
             etag, size = found.etag, len(BODY)
             await store.download(key, etag=etag, to=Path(folder) / "right", max_bytes=size)
             await store.download(key, etag="0" * 32, to=Path(folder) / "wrong", max_bytes=size)
