@@ -19,6 +19,7 @@ from adapters.pillow.reading import PLUGINS, open_header
 from adapters.sandbox.containers import Kind
 from adapters.sandbox.decoder import Decoder, Picture
 from adapters.sandbox.messages import Caps
+from adapters.sandbox.structure import count_frames
 from domain.errors import ProcessingFailed
 from domain.failure import FailureCode
 from domain.recipe import Animation, OutputFormat, Recipe, VariantSpec
@@ -50,7 +51,11 @@ class PillowDecoder(Decoder):
     def open(self, data: bytes, kind: Kind, recipe: Recipe, caps: Caps) -> Picture:
         Image.MAX_IMAGE_PIXELS = caps.max_pixels // 2  # Pillow raises at twice its limit
         try:
-            return PillowPicture(open_header(data, kind), kind, recipe, file_bytes=len(data))
+            frames = count_frames(data, kind, caps.max_frames)
+            picture = open_header(data, kind)
+            if kind is Kind.AVIF:
+                frames = int(getattr(picture, "n_frames", 1))
+            return PillowPicture(picture, kind, recipe, frames=frames, file_bytes=len(data))
         except Image.DecompressionBombError as error:
             raise ProcessingFailed(
                 FailureCode.TOO_MANY_PIXELS,

@@ -6,11 +6,11 @@ from typing import Any
 
 from PIL import Image
 
-from adapters.pillow.film import Film
-from domain.recipe import CONTENT_TYPES, OutputFormat
+from adapters.sandbox.film import Film
+from domain.recipe import OutputFormat
 
 _COPYRIGHT_TAG = 0x8298
-_WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB"}
+_WITH_ALPHA = frozenset({"LA", "RGBA"})
 
 _OPTIONS: dict[OutputFormat, dict[str, Any]] = {
     OutputFormat.JPEG: {},
@@ -33,24 +33,17 @@ class Finish:
     copyright: str | None
 
 
-def choose(wanted: OutputFormat, *, alpha: bool) -> OutputFormat:
-    """What AUTO means for this picture; every other format stands for itself."""
-    if wanted is not OutputFormat.AUTO:
-        return wanted
-    return OutputFormat.WEBP if alpha else OutputFormat.JPEG
-
-
-def encode(
-    picture: Image.Image, form: OutputFormat, quality: int, finish: Finish
-) -> tuple[bytes, str]:
-    """The bytes and their content type. `picture` is in a working mode other than CMYK."""
+def encode(film: Film[Image.Image], form: OutputFormat, quality: int, finish: Finish) -> bytes:
+    """The file. Frames are in L, LA, RGB or RGBA; only WebP moves."""
+    first = film.frames[0]
+    if film.moves and form is OutputFormat.WEBP:
+        return _animation(film, quality, finish)
     if form is OutputFormat.JPEG:
-        picture = flattened(picture, finish.background)
-    return _save(picture, form, quality, finish, {}), CONTENT_TYPES[form]
+        first = flattened(first, finish.background)
+    return _save(first, form, quality, finish, {})
 
 
-def encode_animation(film: Film, quality: int, finish: Finish) -> tuple[bytes, str]:
-    """An animated WebP."""
+def _animation(film: Film[Image.Image], quality: int, finish: Finish) -> bytes:
     extra = {
         "save_all": True,
         "append_images": film.frames[1:],
@@ -58,14 +51,14 @@ def encode_animation(film: Film, quality: int, finish: Finish) -> tuple[bytes, s
         "loop": film.loop,
     }
     data = _save(film.frames[0], OutputFormat.WEBP, quality, finish, extra)
-    if film.alpha:
+    if any(frame.mode in _WITH_ALPHA for frame in film.frames):
         data = _declare_alpha(data)
-    return data, CONTENT_TYPES[OutputFormat.WEBP]
+    return data
 
 
 def flattened(picture: Image.Image, background: str) -> Image.Image:
     """The picture on an opaque ground."""
-    if picture.mode not in _WITHOUT_ALPHA:
+    if picture.mode not in _WITH_ALPHA:
         return picture
     ground = Image.new("RGBA", picture.size, background)
     ground.alpha_composite(picture.convert("RGBA"))

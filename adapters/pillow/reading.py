@@ -6,9 +6,9 @@ from io import BytesIO
 
 from PIL import Image
 
-from adapters.pillow.film import Film
 from adapters.pillow.modes import to_working
 from adapters.sandbox.containers import Kind
+from adapters.sandbox.film import Film
 
 PLUGINS = {
     Kind.JPEG: "JPEG",
@@ -18,7 +18,6 @@ PLUGINS = {
     Kind.AVIF: "AVIF",
     Kind.TIFF: "TIFF",
 }
-_MOVING = frozenset({Kind.PNG, Kind.WEBP, Kind.GIF, Kind.AVIF})
 _ORIENTATION_TAG = 0x0112
 _T = Image.Transpose
 _TURNS = {
@@ -43,11 +42,6 @@ def open_header(data: bytes, kind: Kind) -> Image.Image:
     return Image.open(BytesIO(data), formats=(PLUGINS[kind],))
 
 
-def count_frames(picture: Image.Image, kind: Kind) -> int:
-    """Frames of an animation. Pages of a TIFF and extra pictures of a JPEG are never decoded."""
-    return int(getattr(picture, "n_frames", 1)) if kind in _MOVING else 1
-
-
 def orientation(picture: Image.Image) -> int:
     """EXIF (or XMP) orientation, 1 to 8; 1 where there is none that makes sense."""
     try:
@@ -62,17 +56,17 @@ def lies_on_its_side(picture: Image.Image) -> bool:
     return orientation(picture) >= _ON_ITS_SIDE
 
 
-def read_still(picture: Image.Image) -> Film:
+def read_still(picture: Image.Image) -> Film[Image.Image]:
     """The first frame."""
     return Film(frames=(_upright(picture),))
 
 
-def read_film(picture: Image.Image, frames: int) -> Film:
+def read_film(picture: Image.Image) -> Film[Image.Image]:
     """All frames, as the format composes them one over the other.
 
     Each is a copy, because the next one is drawn over it.
     """
-    found = list(_frames(picture, frames))
+    found = list(_frames(picture))
     return Film(
         frames=tuple(frame for frame, _ in found),
         durations=tuple(duration for _, duration in found),
@@ -80,10 +74,10 @@ def read_film(picture: Image.Image, frames: int) -> Film:
     )
 
 
-def _frames(picture: Image.Image, frames: int) -> Iterator[tuple[Image.Image, int]]:
+def _frames(picture: Image.Image) -> Iterator[tuple[Image.Image, int]]:
     # The default image of an animated PNG is for viewers that can't play it.
     first = 1 if getattr(picture, "default_image", False) else 0
-    for number in range(first, frames):
+    for number in range(first, int(getattr(picture, "n_frames", 1))):
         picture.seek(number)
         yield _upright(picture).copy(), int(picture.info.get("duration", 0)) or _UNTIMED_MS
 

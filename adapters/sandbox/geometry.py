@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from domain.recipe import Fit, VariantSpec
 
+Box = tuple[float, float, float, float]
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -14,7 +17,16 @@ class Placement:
 
     width: int
     height: int
-    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    box: Box = _WHOLE
+
+    @property
+    def cropped(self) -> bool:
+        return self.box != _WHOLE
+
+    def pixels(self, width: int, height: int) -> Box:
+        """The box in pixels of a whole picture of this size."""
+        left, top, right, bottom = self.box
+        return left * width, top * height, right * width, bottom * height
 
     @property
     def whole(self) -> tuple[float, float]:

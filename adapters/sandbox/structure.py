@@ -1,17 +1,17 @@
-"""Walks over the outer structure of a file: does it end where the format says it ends?
+"""Walks over the outer structure of a file: how many frames, and does it end where it should?
 
-Called only for files that a decoder has refused, to tell a file cut short from a damaged one.
 Each walk steps over whole segments, so it is quick on the largest files.
 """
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from adapters.sandbox.containers import Kind
 
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither stuffing nor a restart
-_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_JPEG_END = 0xD9
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
 _TIFF_PLACES = frozenset({273, 279, 324, 325})  # strip and tile offsets, and their byte counts
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
@@ -19,11 +19,32 @@ _TIFF_LETTERS = {3: "H", 4: "I", 16: "Q"}
 _TIFF_ENTRIES_MAX = 4096
 
 
+def count_frames(data: bytes, kind: Kind, most: int) -> int:
+    """Frames of an animation; counting stops above `most`.
+
+    Pages of a TIFF and further pictures in a JPEG are not frames: they are never decoded. Those
+    of an AVIF only its decoder can count; here it has one.
+    """
+    count = 0
+    if kind is Kind.PNG:
+        found = data.find(b"acTL", 0, data.find(b"IDAT"))
+        count = int.from_bytes(data[found + 4 : found + 8]) if found > 0 else 1
+    elif kind is Kind.WEBP:
+        count = sum(1 for name in _webp_chunks(data) if name == b"ANMF")
+    elif kind is Kind.GIF:
+        with suppress(IndexError):
+            for block in _gif_blocks(data):
+                count += block == _GIF_IMAGE
+                if count > most:
+                    break
+    return max(1, count)
+
+
 def ends_early(data: bytes, kind: Kind) -> bool:
     """Whether the file stops before its own structure says it is complete."""
     try:
         return not _COMPLETE[kind](data)
-    except (IndexError, struct.error):
+    except (IndexError, OverflowError, struct.error):
         return True
 
 
@@ -50,19 +71,33 @@ def _webp(data: bytes) -> bool:
     return len(data) >= 8 + int.from_bytes(data[4:8], "little")
 
 
+def _webp_chunks(data: bytes) -> Iterator[bytes]:
+    position = 12
+    while position + 8 <= len(data):
+        yield data[position : position + 4]
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + size % 2
+
+
 def _gif(data: bytes) -> bool:
+    return all(_gif_blocks(data))
+
+
+def _gif_blocks(data: bytes) -> Iterator[int]:
+    """The type of each block, once its end has been seen; raises IndexError at a cut."""
     position = 13 + _color_table(data[10])
     while position != len(data) and data[position] != _GIF_TRAILER:  # some lack the trailer
-        if data[position] == _GIF_IMAGE:
+        kind = data[position]
+        if kind == _GIF_IMAGE:
             position += 11 + _color_table(data[position + 9])
-        elif data[position] == _GIF_EXTENSION:
+        elif kind == _GIF_EXTENSION:
             position += 2
         else:
-            return True  # damaged rather than cut
+            return  # damaged rather than cut
         while data[position]:
             position += 1 + data[position]
         position += 1
-    return True
+        yield kind
 
 
 def _color_table(flags: int) -> int:
