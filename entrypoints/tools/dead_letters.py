@@ -10,7 +10,15 @@ from application.values import DeadLetter
 from domain.errors import LetterNotFound
 from domain.failure import FailureCode
 from entrypoints.tools.replaying import log_replay, tell_replays
-from entrypoints.tools.shared import Desk, desk, moment, print_json, table, terminal
+from entrypoints.tools.shared import (
+    Desk,
+    desk,
+    moment,
+    print_json,
+    printable,
+    table,
+    terminal,
+)
 
 
 async def _list(options: argparse.Namespace) -> None:
@@ -21,7 +29,7 @@ async def _list(options: argparse.Namespace) -> None:
         return
     rows = table("id", "received (UTC)", "reason", "media", "replayed (UTC)")
     for letter in letters:
-        rows.add_row(
+        rows.row(
             letter.id,
             moment(letter.received_at),
             letter.reason,
@@ -41,7 +49,8 @@ async def _show(options: argparse.Namespace) -> None:
         print_json(plain)
         return
     for name, value in plain.items():
-        terminal().print(f"{name:12} {value if value is not None else '-'}", markup=False)
+        shown = "-" if value is None else printable(str(value))
+        terminal().print(f"{name:12} {shown}", soft_wrap=True)
 
 
 async def _replay(options: argparse.Namespace) -> None:

@@ -44,7 +44,7 @@ async def _list_failed(options: argparse.Namespace) -> None:
         failure = media.failure
         if failure is not None:
             again = "yes" if failure.retryable else "no"
-            rows.add_row(media.id, moment(media.updated_at), failure.code, again, failure.detail)
+            rows.row(media.id, moment(media.updated_at), failure.code, again, failure.detail)
     of_code = f" with {code}" if code else ""
     terminal().print(rows if found else f"No photo is FAILED{of_code}.")
 
@@ -64,10 +64,10 @@ def _plain(media: Media) -> dict[str, Any]:
 
 def _print(console: Console, media: Media) -> None:
     facts = table("media", media.id)
-    facts.add_row("state", coloured(media.state))
+    facts.row("state", coloured(media.state))
     for name, value in _facts(media):
         if value:
-            facts.add_row(name, str(value))
+            facts.row(name, str(value))
     console.print(facts)
     if media.attempts:
         console.print(_attempts(media))
@@ -75,7 +75,7 @@ def _print(console: Console, media: Media) -> None:
         rows = table("variant", "size", "bytes", "type", "key")
         for one in media.variants:
             size = f"{one.width} x {one.height}"
-            rows.add_row(one.name, size, f"{one.bytes:,}", one.content_type, one.key)
+            rows.row(one.name, size, f"{one.bytes:,}", one.content_type, one.key)
         console.print(rows)
 
 
@@ -83,7 +83,7 @@ def _facts(media: Media) -> list[tuple[str, object]]:
     failure, original = media.failure, media.original
     return [
         ("failure", failure and f"{failure.code}: {failure.detail}"),
-        ("file name", media.file_name.encode("unicode_escape").decode()),
+        ("file name", media.file_name),
         ("original", f"{media.original_key}, {media.content_type}"),
         ("bytes", f"{media.original_bytes:,}" if media.original_bytes is not None else None),
         ("picture", original and f"{original.format}, {original.width} x {original.height}"),
@@ -108,7 +108,7 @@ def _attempts(media: Media) -> Any:
         reason = f"{one.error_code}: {one.detail}" if one.error_code else ""
         outcome = one.outcome or "under way"
         started = moment(one.started_at)
-        rows.add_row(str(one.number), one.worker_id, started, seconds, outcome, reason)
+        rows.row(str(one.number), one.worker_id, started, seconds, outcome, reason)
     return rows
 
 

@@ -90,7 +90,7 @@ def log_to_stderr(settings: Settings) -> None:
 def terminal() -> Console:
     """Stdout. A table in a file is as wide as it needs to be, so that nothing is cut off."""
     width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    return Console(highlight=False, width=width, soft_wrap=False)
+    return Console(highlight=False, markup=False, width=width)
 
 
 def print_json(value: Any) -> None:
@@ -99,9 +99,23 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+class Rows(Table):
+    """A table of texts that others may have chosen."""
+
+    def row(self, *cells: str | Text) -> None:
+        self.add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
+
+
+def printable(text: str) -> str:
+    """Control characters spelled out: nobody's text may steer the operator's terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def table(*columns: str, title: str | None = None) -> Rows:
     """A table whose first column, an id, is never broken."""
-    found = Table(title=title, title_justify="left", title_style="bold")
+    found = Rows(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         found.add_column(column, no_wrap=number == 0, overflow="fold")
     return found

@@ -117,11 +117,11 @@ def _drawn(status: Status, where: str) -> RenderableType:
     photos = table("state", "photos", "oldest", title=f"Photos ({where})")
     for state in State:
         oldest = _oldest(backlog.media.get(state))
-        photos.add_row(coloured(state), f"{status.totals.get(state, 0):,}", _age(oldest))
+        photos.row(coloured(state), f"{status.totals.get(state, 0):,}", _age(oldest))
     messages = table("waiting", "messages", "oldest", title="Messages")
-    messages.add_row("outbox, due", f"{backlog.outbox.count:,}", _age(_oldest(backlog.outbox)))
-    messages.add_row("presumed lost, sent again", f"{backlog.requeued:,}", "")
-    messages.add_row("dead letters, not replayed", f"{backlog.dead_letters:,}", "")
+    messages.row("outbox, due", f"{backlog.outbox.count:,}", _age(_oldest(backlog.outbox)))
+    messages.row("presumed lost, sent again", f"{backlog.requeued:,}", "")
+    messages.row("dead letters, not replayed", f"{backlog.dead_letters:,}", "")
     return Group(photos, messages, _recent(status.recent))
 
 
@@ -136,5 +136,5 @@ def _recent(recent: Sequence[Media]) -> RenderableType:
     for media in recent:
         if media.failure is not None:
             failure = media.failure
-            rows.add_row(media.id, moment(media.updated_at), failure.code, failure.detail)
+            rows.row(media.id, moment(media.updated_at), failure.code, failure.detail)
     return rows

@@ -23,7 +23,7 @@ from application.request_upload import ORIGINAL_EXTENSIONS
 from domain.errors import PipelineError
 from domain.lifecycle import State
 from entrypoints.client import Document, PipelineClient
-from entrypoints.tools.shared import coloured, print_json, table, terminal
+from entrypoints.tools.shared import coloured, print_json, printable, table, terminal
 
 PATIENCE_SECONDS = 60.0  # with a service that is busy or does not answer
 _TYPES = mimetypes.MimeTypes()
@@ -66,7 +66,7 @@ class Sender:
 
         async def send(file: Path) -> Sent:
             async with self._slots:
-                row = self._progress.add_task(file.name, total=None)
+                row = self._progress.add_task(printable(file.name), total=None)
                 sent = await self._send(file, row)
                 self._progress.remove_task(row)
                 self._progress.advance(total)
@@ -102,7 +102,7 @@ class Sender:
         )
 
     def _say(self, row: TaskID, file: Path, what: str) -> None:
-        self._progress.update(row, description=f"{file.name}: {what}")
+        self._progress.update(row, description=printable(f"{file.name}: {what}"))
 
 
 def _described(file: Path) -> dict[str, str]:
@@ -168,7 +168,7 @@ def _progress() -> Progress:
 def _print(sent: Sequence[Sent]) -> None:
     rows = table("media", "file", "state", "variants", "seconds", "trace id")
     for one in sent:
-        rows.add_row(
+        rows.row(
             one.media_id or "-",
             one.file.name,
             coloured(one.state or ("UNKNOWN" if one.media_id else "NOT SENT")),
@@ -180,7 +180,7 @@ def _print(sent: Sequence[Sent]) -> None:
     console.print(rows)
     for one in sent:
         if one.problem:
-            console.print(f"{one.file}: {one.problem}", markup=False, soft_wrap=True)
+            console.print(printable(f"{one.file}: {one.problem}"), soft_wrap=True)
 
 
 def _plain(sent: Sent) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def run_doctor(*, as_json: bool) -> None:
     production = names_servers()
     if not as_json:
         where = "the production set" if production else f"the embedded set in {settings.data_dir}"
-        terminal().print(f"Trying {where}.", markup=False, soft_wrap=True)
+        terminal().print(f"Trying {where}.", soft_wrap=True)
     found: list[Finding] = []
     async for finding in examine(settings, production=production):
         found.append(finding)
