@@ -85,7 +85,8 @@ def _summary(count: int, code: FailureCode, limit: int) -> str:
     if count == 0:
         return f"No photo is FAILED with {code}: nothing to do."
     more = " That is the limit: there may be more, run it again." if count == limit else ""
-    return f"{count} photos that were FAILED with {code}.{more}"
+    photos = "1 photo was" if count == 1 else f"{count} photos were"
+    return f"{photos} FAILED with {code}.{more}"
 
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:

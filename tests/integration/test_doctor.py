@@ -12,6 +12,7 @@ from adapters.postgres.migrations import migrate
 from adapters.rabbitmq import trial
 from adapters.rabbitmq.topology import EXCHANGE, process_arguments
 from adapters.sandbox.lockdown import SandboxFeatures
+from adapters.system import SystemIds
 from application.ports import Queue
 from domain.errors import PipelineError
 from entrypoints.settings import Role, Settings, load
@@ -218,7 +219,7 @@ async def test_a_closed_broker_port() -> None:
 
 @pytest.fixture
 async def bucket(minio: MinioAccess) -> AsyncGenerator[str]:
-    name = "doctor-test"
+    name = f"doctor-{SystemIds().media_id().lower()}"
     async with opened(minio, bucket=name) as made:
         await made.create_bucket()
         yield name
