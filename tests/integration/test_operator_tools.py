@@ -110,6 +110,19 @@ async def on_set(
         await database.close()
 
 
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """No server is named, and the root logger is given back as pytest has set it up."""
+    for name in (*REQUIRED[Role.DOCTOR], "data_dir"):
+        monkeypatch.delenv(name.upper(), raising=False)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers = []
+    yield
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
 @pytest.fixture(params=["embedded", "production"])
 def operator(
     request: pytest.FixtureRequest,
@@ -118,16 +131,10 @@ def operator(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Generator[Operator]:
-    for name in (*REQUIRED[Role.DOCTOR], "data_dir"):
-        monkeypatch.delenv(name.upper(), raising=False)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    root.handlers = []
     with asyncio.Runner() as runner:
         opened = on_set(request.param, services, tmp_path, monkeypatch.setenv)
         yield Operator(runner, runner.run(opened.__aenter__()), capsys)
         runner.run(opened.__aexit__(None, None, None))
-    root.handlers, root.level = handlers, level
 
 
 def undeliverable(number: int) -> tuple[Media, DeadLetter]:
@@ -304,8 +311,6 @@ def test_status_counts_by_state_and_tells_the_latest_failures(operator: Operator
 def test_a_folder_without_a_pipeline_is_told_and_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in REQUIRED[Role.DOCTOR]:
-        monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
         cli.main(["status"])
