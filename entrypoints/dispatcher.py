@@ -14,6 +14,7 @@ from application.sweep_objects import SweepObjects
 from entrypoints.loops import Loop, run_loop
 
 RELAY_POLL_SECONDS = 1.0
+RELAY_FINISH_SECONDS = 1.5
 PRUNE_AFTER_SECONDS = 3600.0
 PRUNE_BATCH = 1000
 
@@ -36,7 +37,11 @@ class DispatcherParts:
 
 
 class Dispatcher:
-    """Runs one loop for each job until it is cancelled; then nothing is left half done."""
+    """Runs one loop for each job until it is cancelled; then nothing is left half done.
+
+    A sweeper may be interrupted anywhere. The relay may not: rows that it holds would be left
+    alone until its silence is noticed, and their photos would wait for as long.
+    """
 
     def __init__(self, parts: DispatcherParts) -> None:
         self._parts = parts
@@ -75,7 +80,15 @@ class Dispatcher:
                 group.create_task(run_loop(loop, self._parts.ids), name=loop.name)
 
     async def _relay(self) -> bool:
-        return await self._parts.relay_outbox() > 0
+        """A round that is told to stop ends first, unless a broker that is away keeps it."""
+        sending = asyncio.ensure_future(self._parts.relay_outbox())
+        try:
+            return await asyncio.shield(sending) > 0
+        except asyncio.CancelledError:
+            await asyncio.wait({sending}, timeout=RELAY_FINISH_SECONDS)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            raise
 
     async def _prune(self) -> bool:
         pruned = await self._parts.relay.prune(
