@@ -286,7 +286,11 @@ def make_dispatcher(settings: Settings, adapters: AdapterSet) -> Dispatcher:
         hint=adapters.hint,
         broker=adapters.broker,
         ids=ids,
-        relay_outbox=RelayOutbox(relay=adapters.relay, publisher=adapters.publisher),
+        relay_outbox=RelayOutbox(
+            relay=adapters.relay,
+            publisher=adapters.publisher,
+            hold_seconds=settings.lease_seconds,
+        ),
         recover_leases=RecoverLeases(database=database, ids=ids, policy=policy),
         requeue_silent=RequeueSilent(database=database, overview=adapters.overview, policy=policy),
         expire_uploads=ExpireUploads(database=database),
