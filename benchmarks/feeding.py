@@ -59,9 +59,9 @@ async def add_jobs(
     await _copy(bench, _uploaded, range(first, first + count), prefix=JOB, tags=etags)
 
 
-async def add_filler(bench: Bench, count: int) -> None:
+async def add_filler(bench: Bench, first: int, last: int) -> None:
     """Finished photos that only make the table large."""
-    await _copy(bench, _ready, range(1, count + 1), prefix=FILLER, tags=("",))
+    await _copy(bench, _ready, range(first, last + 1), prefix=FILLER, tags=("",))
     await bench.database.execute("ANALYZE media")
 
 
@@ -71,7 +71,12 @@ async def release(bench: Bench, first: int, last: int) -> None:
 
 
 async def all_ready(
-    bench: Bench, first: int, last: int, *, seconds: float = FINISH_SECONDS
+    bench: Bench,
+    first: int,
+    last: int,
+    *,
+    seconds: float = FINISH_SECONDS,
+    poll_seconds: float = 0.05,
 ) -> None:
     """Wait until these jobs are READY; one that fails ends the benchmark."""
     async with asyncio.timeout(seconds):
@@ -81,7 +86,7 @@ async def all_ready(
                 raise SystemExit(f"{over['failed']} photos failed; nothing was measured")
             if over["ready"] == last - first + 1:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(poll_seconds)
 
 
 async def put_originals(store: MinioStore, photos: Sequence[Path], first: int, count: int) -> None:
