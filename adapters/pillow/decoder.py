@@ -34,6 +34,11 @@ ALLOWED = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+# What Pillow raises on data that makes no sense, beside its own errors.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
+    AttributeError, RuntimeError,
+)  # fmt: skip
 _PROFILE_BYTES_MAX = 8 << 20
 
 
@@ -41,6 +46,7 @@ class PillowDecoder(Decoder):
     """Single-threaded throughout."""
 
     threads = False
+    damage = _DAMAGE
 
     def preload(self) -> None:
         warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from adapters.sandbox.containers import declare_alpha
 from adapters.sandbox.film import Film
 from domain.recipe import OutputFormat
 
@@ -52,7 +53,7 @@ def _animation(film: Film[Image.Image], quality: int, finish: Finish) -> bytes:
     }
     data = _save(film.frames[0], OutputFormat.WEBP, quality, finish, extra)
     if any(frame.mode in _WITH_ALPHA for frame in film.frames):
-        data = _declare_alpha(data)
+        data = declare_alpha(data)
     return data
 
 
@@ -91,14 +92,6 @@ def _options(picture: Image.Image, form: OutputFormat, quality: int) -> dict[str
     if pixels <= _WEBP_SMALL_PIXELS:
         method, more = _WEBP_SMALL
     return {"method": method, "quality": min(100, quality + more)}
-
-
-def _declare_alpha(data: bytes) -> bytes:
-    """The encoder cuts frames down to their visible part and then forgets to say that the rest
-    of the canvas is transparent: set the alpha bit of the VP8X chunk, which comes first.
-    """
-    assert data[12:16] == b"VP8X"
-    return data[:20] + bytes([data[20] | 0x10]) + data[21:]
 
 
 def _copyright_exif(line: str) -> bytes:

@@ -9,12 +9,11 @@ from typing import Any, Literal, cast
 
 from PIL import Image, ImageCms
 
+from adapters.sandbox.tone import matters, table
+
 WORKING = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 _DIRECT = {"1": "L", "YCbCr": "RGB", "HSV": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _MAX_8, _MAX_16 = 255, 65_535
-_GAMMA_USUAL = 1 / 2.2
-_GAMMA_NEAR = 0.03  # closer than this to the usual one nobody sees a difference
-_GAMMA_SANE = (0.05, 5.0)
 
 
 def to_working(picture: Image.Image) -> Image.Image:
@@ -49,7 +48,7 @@ def _from_deep(picture: Image.Image, gamma: float | None) -> Image.Image:
     low, high = cast("tuple[int, int]", wide.getextrema())
     if low < 0 or high > _MAX_16:
         return _from_float(wide.convert("F"))
-    grey = wide.point(_table(_MAX_16, gamma), "L")
+    grey = wide.point(table(_MAX_16, gamma), "L")
     key = picture.info.get("transparency")
     if isinstance(key, int):
         seen = [_MAX_8] * (_MAX_16 + 1)
@@ -100,25 +99,10 @@ def _stated_gamma(picture: Image.Image) -> float | None:
     gamma: object = picture.info.get("gamma")
     if not isinstance(gamma, float) or picture.info.keys() & {"icc_profile", "srgb"}:
         return None
-    least, most = _GAMMA_SANE
-    strange = abs(gamma - _GAMMA_USUAL) > _GAMMA_NEAR and least <= gamma <= most
-    return gamma if strange else None
+    return gamma if matters(gamma) else None
 
 
 def _with_gamma(picture: Image.Image, gamma: float) -> Image.Image:
-    table, same = _table(_MAX_8, gamma), list(range(_MAX_8 + 1))
-    tables = [same if band == "A" else table for band in picture.getbands()]
-    return picture.point([value for column in tables for value in column])
-
-
-def _table(largest: int, gamma: float | None) -> list[int]:
-    """Samples 0..`largest`, stored with `gamma` (none: as sRGB), to sRGB 0..255."""
-    scale = [value / largest for value in range(largest + 1)]
-    if gamma:
-        scale = [_srgb(value ** (1 / gamma)) for value in scale]
-    return [int(value * _MAX_8 + 0.5) for value in scale]
-
-
-def _srgb(light: float) -> float:
-    """The transfer function of IEC 61966-2-1."""
-    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055  # noqa: PLR2004
+    changed, same = table(_MAX_8, gamma), list(range(_MAX_8 + 1))
+    columns = [same if band == "A" else changed for band in picture.getbands()]
+    return picture.point([value for column in columns for value in column])

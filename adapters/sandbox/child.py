@@ -23,11 +23,6 @@ from domain.failure import FailureCode
 EXIT_DONE, EXIT_BROKEN = 0, 70
 _OUT_OF_MEMORY = (MemoryError, OSError)
 _OUTPUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What image libraries raise on data that makes no sense, beside their own errors.
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
-    AttributeError, RuntimeError,
-)  # fmt: skip
 
 
 def run(decoder: Decoder, features: SandboxFeatures, server: int, orders: int, answers: int) -> int:
@@ -68,7 +63,7 @@ def _render(
     began = time.perf_counter()
     data = _read_source(source, order.caps.max_bytes)
     kind = containers.identify(data, order.content_type)
-    with _Damage(data, kind):
+    with _Damage(decoder.damage, data, kind):
         picture = decoder.open(data, kind, order.recipe, order.caps)
     _check_pixels(picture, order.caps)
     if picture.frames > 1 or kind is containers.Kind.GIF:
@@ -78,7 +73,7 @@ def _render(
     if _read_line(orders) != messages.GO:
         return
     began = time.perf_counter()
-    with _Damage(data, kind):
+    with _Damage(decoder.damage, data, kind):
         width, height = picture.decode()
     seconds = time.perf_counter() - began
     _say(
@@ -117,7 +112,10 @@ def _finished(encoded: Encoded) -> Answer:
 class _Damage:
     """Turns what a library raises on bad data into the failure code that fits."""
 
-    def __init__(self, data: bytes, kind: containers.Kind) -> None:
+    def __init__(
+        self, damage: tuple[type[Exception], ...], data: bytes, kind: containers.Kind
+    ) -> None:
+        self._damage = damage
         self._data = data
         self._kind = kind
 
@@ -125,7 +123,7 @@ class _Damage:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if not isinstance(error, _DAMAGE) or getattr(error, "errno", None) is not None:
+        if not isinstance(error, self._damage) or getattr(error, "errno", None) is not None:
             return  # an error number comes from the kernel: it says nothing about the photo
         if "out of memory" in str(error).lower():
             raise MemoryError from error

@@ -97,3 +97,13 @@ def _brands(head: bytes) -> frozenset[bytes]:
         return frozenset()
     size = min(int.from_bytes(head[:4]), len(head))
     return frozenset({head[8:12], *(head[i : i + 4] for i in range(16, size - 3, 4))})
+
+
+def declare_alpha(webp: bytes) -> bytes:
+    """The animated WebP with the alpha bit of its VP8X chunk, which comes first, set.
+
+    libwebp cuts frames down to their visible part and then forgets to say that the rest of the
+    canvas is transparent.
+    """
+    assert webp[12:16] == b"VP8X"
+    return webp[:20] + bytes([webp[20] | 0x10]) + webp[21:]

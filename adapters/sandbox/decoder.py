@@ -60,9 +60,14 @@ class Picture(Protocol):
 
 
 class Decoder(Protocol):
-    """An image library. `threads` says whether it cannot work without making threads."""
+    """An image library.
+
+    `threads` says whether it cannot work without making threads, `damage` is what it raises on
+    data that makes no sense. An OSError with an error number never counts as damage.
+    """
 
     threads: bool
+    damage: tuple[type[Exception], ...]
 
     def preload(self) -> None:
         """Import, initialise and warm up everything: a child can't open any file any more."""

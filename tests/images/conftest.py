@@ -7,9 +7,10 @@ import pytest
 from adapters.pillow.engine import PillowEngine
 from adapters.sandbox.engine import SandboxedEngine
 from adapters.sandbox.limits import EngineLimits
+from adapters.vips.engine import VipsEngine
 from tests.images.rendering import MakeEngine
 
-ENGINES: dict[str, MakeEngine] = {"pillow": PillowEngine}
+ENGINES: dict[str, MakeEngine] = {"pillow": PillowEngine, "vips": VipsEngine}
 
 
 @pytest.fixture(scope="session", params=sorted(ENGINES))

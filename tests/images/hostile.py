@@ -272,6 +272,7 @@ class HostilePicture(Picture):
 
 class HostileDecoder(Decoder):
     threads = False
+    damage = PILLOW.damage
 
     def preload(self) -> None:
         PILLOW.preload()

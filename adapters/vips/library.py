@@ -1,0 +1,89 @@
+"""pyvips behind types of our own: it builds its methods at run time and has no annotations.
+
+One thread a child and no cache of operations: a child makes one photo and is gone. Every loader
+is blocked but those of the six formats, and of these whatever libvips itself calls untrusted.
+"""
+
+from typing import Any, cast
+
+import pyvips
+
+from adapters.sandbox.containers import Kind
+
+Frame = Any  # a pyvips.Image
+Damaged = cast("type[Exception]", pyvips.Error)
+
+_LOADERS = {
+    Kind.JPEG: ("VipsForeignLoadJpeg", "jpegload_buffer"),
+    Kind.PNG: ("VipsForeignLoadPng", "pngload_buffer"),
+    Kind.WEBP: ("VipsForeignLoadWebp", "webpload_buffer"),
+    Kind.GIF: ("VipsForeignLoadNsgif", "gifload_buffer"),
+    Kind.AVIF: ("VipsForeignLoadHeif", "heifload_buffer"),
+    Kind.TIFF: ("VipsForeignLoadTiff", "tiffload_buffer"),
+}
+_vips = cast("Any", pyvips)
+
+
+def set_up() -> None:
+    """To be called once, before any picture is opened. Starts no thread."""
+    _vips.concurrency_set(1)
+    _vips.cache_set_max(0)
+    _vips.block_untrusted_set(True)
+    _vips.operation_block_set("VipsForeignLoad", True)
+    for loader, _ in _LOADERS.values():
+        _vips.operation_block_set(loader, False)
+
+
+def load(data: bytes, kind: Kind, **options: object) -> Frame:
+    """The picture, its header read; pixels come when they are asked for, top to bottom, once."""
+    _, function = _LOADERS[kind]
+    return getattr(_vips.Image, function)(data, access="sequential", fail_on="error", **options)
+
+
+def from_memory(pixels: bytes, width: int, height: int, bands: int) -> Frame:
+    """A picture of 8 bits without metadata: grey with one or two bands, sRGB with more."""
+    grey = bands <= 2  # noqa: PLR2004 - grey and its alpha
+    image = _vips.Image.new_from_memory(pixels, width, height, bands, "uchar")
+    return image.copy(interpretation="b-w" if grey else "srgb")
+
+
+def bare(frame: Frame) -> Frame:
+    """The pixels, computed now, and nothing else of what the picture carried."""
+    return from_memory(frame.write_to_memory(), frame.width, frame.height, frame.bands)
+
+
+def join(frames: tuple[Frame, ...]) -> Frame:
+    """The frames one below the other, as libvips keeps animations."""
+    return _vips.Image.arrayjoin(list(frames), across=1)
+
+
+def set_blob(frame: Frame, name: str, value: bytes) -> Frame:
+    """A copy of the frame with this piece of metadata."""
+    copy = frame.copy()
+    copy.set_type(_vips.GValue.blob_type, name, value)
+    return copy
+
+
+def set_text(frame: Frame, name: str, value: str) -> Frame:
+    """A copy of the frame with this piece of metadata."""
+    copy = frame.copy()
+    copy.set_type(_vips.GValue.gstr_type, name, value)
+    return copy
+
+
+def set_numbers(frame: Frame, name: str, value: int | list[int]) -> Frame:
+    """A copy of the frame with this piece of metadata."""
+    copy = frame.copy()
+    kind = _vips.GValue.array_int_type if isinstance(value, list) else _vips.GValue.gint_type
+    copy.set_type(kind, name, value)
+    return copy
+
+
+def get(frame: Frame, name: str) -> Any:
+    """A piece of metadata, or None."""
+    return frame.get(name) if frame.get_typeof(name) else None
+
+
+def lookup_table(values: list[int]) -> Frame:
+    """A table for `maplut`, 8 bits out."""
+    return _vips.Image.new_from_memory(bytes(values), len(values), 1, 1, "uchar")
