@@ -84,6 +84,14 @@ class _Session(asyncpg.Connection):
     def get_reset_query(self) -> str:
         return ""
 
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        """Close, or cut off a connection that does not answer any more.
+
+        The pool closes expired connections in tasks whose failure nobody would hear of.
+        """
+        with suppress(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            await super().close(timeout=timeout)
+
     def watch_peer(self) -> None:
         """Let the kernel notice that the other side is gone."""
         peer = cast("Any", self)._transport.get_extra_info("socket")  # noqa: SLF001 - no public way

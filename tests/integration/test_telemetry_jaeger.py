@@ -13,7 +13,6 @@ from adapters.opentelemetry import Telemetry, current_trace_id
 from adapters.opentelemetry.libraries import instrument_libraries, restore_libraries
 from adapters.postgres.database import PostgresDatabase
 from adapters.postgres.migrations import migrate
-from adapters.system import SystemIds
 from tests.support.pipeline import Pipeline
 from tests.support.servers import Jaeger
 from tests.support.sets import fresh_database
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def database(postgres_url: str) -> AsyncGenerator[PostgresDatabase]:
-    async with fresh_database(postgres_url, SystemIds().media_id().lower()) as url:
+    async with fresh_database(postgres_url) as url:
         await migrate(url)
         database = await PostgresDatabase.connect(url, pool_size=4)
         yield database
