@@ -90,7 +90,7 @@ class _Session(asyncpg.Connection):
         The pool closes expired connections in tasks whose failure nobody would hear of.
         """
         with suppress(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
-            await super().close(timeout=timeout)
+            await cast("Any", super()).close(timeout=timeout)
 
     def watch_peer(self) -> None:
         """Let the kernel notice that the other side is gone."""
