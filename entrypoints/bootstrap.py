@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from litestar.types import ASGIApp
 
@@ -302,6 +302,8 @@ def make_dispatcher(settings: Settings, adapters: AdapterSet) -> Dispatcher:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """What no log line may ever show."""
-    passwords = [urlsplit(url).password for url in (settings.database_url, settings.rabbitmq_url)]
-    return [text for text in (*passwords, settings.minio_secret_key) if text]
+    """What no log line may ever show; passwords both as the URL spells them and as they are."""
+    urls = (settings.database_url, settings.rabbitmq_url)
+    spelled = [password for url in urls if (password := urlsplit(url).password)]
+    plain = [unquote(password) for password in spelled]
+    return [text for text in (*spelled, *plain, settings.minio_secret_key) if text]
