@@ -54,17 +54,25 @@ async def only_the_winner_is_left(system: System, media_id: str, *, seconds: flo
     )
 
 
-async def nothing_waits(system: System, *, seconds: float = 30.0) -> None:
+async def nothing_waits(system: System, *, seconds: float = 60.0) -> None:
     """Wait until no accepted photo and no message is under way."""
+    await no_photo_waits(system, seconds=seconds)
 
-    async def waiting() -> dict[str, int]:
-        backlog = await system.inside.overview.backlog()
-        counts = {state.value: queue.count for state, queue in backlog.media.items()}
+    async def messages() -> int:
+        return (await system.inside.overview.backlog()).outbox.count
+
+    await eventually(messages, until=lambda count: count == 0, seconds=seconds)
+
+
+async def no_photo_waits(system: System, *, seconds: float = 60.0) -> None:
+    """Wait until every photo that was accepted is at rest."""
+
+    async def unfinished() -> dict[State, int]:
+        waiting = (await system.inside.overview.backlog()).media
         at_rest = {State.PENDING_UPLOAD, *TERMINAL}
-        unfinished = {name: count for name, count in counts.items() if name not in at_rest}
-        return {**unfinished, "outbox": backlog.outbox.count}
+        return {state: queue.count for state, queue in waiting.items() if state not in at_rest}
 
-    await eventually(waiting, until=lambda counts: not any(counts.values()), seconds=seconds)
+    await eventually(unfinished, until=lambda counts: not any(counts.values()), seconds=seconds)
 
 
 def _read(url: str) -> str:

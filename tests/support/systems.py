@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -93,6 +94,12 @@ class System:
 
     def client(self, *, patience_seconds: float = 60.0) -> PipelineClient:
         return PipelineClient(self.url, self.session, patience_seconds=patience_seconds)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody may ever read in a log."""
+        password = urlsplit(self.environment.get("RABBITMQ_URL", "")).netloc.rpartition("@")[0]
+        return [s for s in (self.environment.get("MINIO_SECRET_KEY"), password) if s]
 
     @property
     def api(self) -> ProductProcess:
