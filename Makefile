@@ -57,6 +57,11 @@ simulate: $(DEVELOP) ## Simulate crashes and faults: RUNS=100000, or SEED=n for 
 compose-test: ## Run docker-compose.yml for real (needs docker; not part of `make test`)
 	@deploy/compose-test
 
+
+.PHONY: soak
+soak: $(DEVELOP) ## Kill real processes and servers at random: MINUTES=n, SET=production|embedded, SEED=n
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SET),--set $(SET)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: $(DEVELOP) ## Measure on real servers: docs/benchmarks.md (QUICK=1: a tenth; PHOTOS=folder: your JPEGs)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PHOTOS),--corpus "$(PHOTOS)")
