@@ -5,7 +5,6 @@ Writes benchmarks/results.json and the measured part of docs/benchmarks.md.
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -21,7 +20,6 @@ from benchmarks.machine import describe
 from benchmarks.photos import big_photo, megapixels, photos
 from benchmarks.process import ROOT
 from benchmarks.rig import Servers, servers
-from entrypoints.bootstrap import DECODERS
 from entrypoints.settings import Engine
 
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -38,11 +36,7 @@ class Plan:
     folder: Path
     count: int
     quick: bool
-
-    @property
-    def engines(self) -> list[Engine]:
-        """Those whose decoder is here."""
-        return [e for e in Engine if importlib.util.find_spec(DECODERS[e].rpartition(".")[0])]
+    engines: list[Engine]
 
     def jobs(self, full: int) -> int:
         return full // 10 if self.quick else full
@@ -173,6 +167,7 @@ async def run(options: argparse.Namespace) -> None:
                 folder=Path(folder),
                 count=options.photos,
                 quick=options.quick,
+                engines=[Engine(name) for name in options.engines.split(",")],
             )
             for name in options.parts.split(","):
                 console.print(f"[bold]{name}[/bold] …")
@@ -189,6 +184,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of it; nothing is written")
     parser.add_argument("--photos", type=int, default=None, help="photos a row; 200")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--engines", default=",".join(Engine), help="of the pipeline")
     parser.add_argument("--corpus", type=Path, help="a folder of JPEGs; those of 8 to 12 MP count")
     options = parser.parse_args()
     options.photos = options.photos or (20 if options.quick else 200)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from PIL import Image, ImageFilter
 
@@ -24,7 +25,7 @@ def big_photo(sources: Sequence[Path], folder: Path) -> Path:
     """One of 24 megapixels, scaled up from the first."""
     path = folder / "24mp.jpg"
     with Image.open(sources[0]) as source:
-        source.convert("RGB").resize(BIG, Image.Resampling.BICUBIC).save(path, "JPEG", quality=90)
+        _scaled(source.convert("RGB"), BIG).save(path, "JPEG", quality=90)
     return path
 
 
@@ -40,12 +41,14 @@ def _fits(path: Path) -> bool:
 def _draw(size: tuple[int, int], seed: int, folder: Path) -> Path:
     """Soft shapes with fine grain on top: compresses about as a photo of a camera does."""
     chance = random.Random(seed)  # noqa: S311 - a picture, no secret
-    small = Image.new("RGB", (size[0] // 64, size[1] // 64))
-    small.putdata(
-        [tuple(chance.randrange(256) for _ in range(3)) for _ in range(small.width * small.height)]
-    )
-    soft = small.resize(size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2))
+    width, height = size[0] // 64, size[1] // 64
+    small = Image.frombytes("RGB", (width, height), chance.randbytes(3 * width * height))
+    soft = _scaled(small, size).filter(ImageFilter.GaussianBlur(2))
     grain = Image.effect_noise(size, 24).convert("RGB")
     path = folder / f"drawn-{seed}.jpg"
     Image.blend(soft, grain, 0.25).save(path, "JPEG", quality=92)
     return path
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return cast("Any", picture).resize(size, Image.Resampling.BICUBIC)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - partly annotated
 
@@ -143,7 +143,7 @@ async def bench(servers: Servers, **settings: str) -> AsyncGenerator[Bench]:
             **settings,
         }
         await _migrate(environment)
-        database = await asyncpg.connect(database_url)  # pyright: ignore[reportUnknownMemberType]
+        database: Any = await cast("Any", asyncpg).connect(database_url)
         stack.push_async_callback(database.close)
         running = Bench(
             servers=servers,
