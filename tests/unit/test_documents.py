@@ -35,8 +35,9 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 # Content types, the pattern of a name, and what a command makes.
 NO_FILES = {
-    *("application/json", "application/problem", "application/openapi"),
-    *("NNNN_what_it_does.sql"),
+    "application/json",
+    "application/problem",
+    "NNNN_what_it_does.sql",
 }
 # Where a name in capitals may come from, besides the settings.
 OTHER_SOURCES = (
