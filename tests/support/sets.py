@@ -277,15 +277,20 @@ class Sets:
 async def fresh_database(url: str) -> AsyncGenerator[str]:
     """The URL of an empty PostgreSQL database; a connection that is left at the end is an error."""
     name = f"test-{SystemIds().media_id().lower()}"
+    await _administer(url, f'CREATE DATABASE "{name}"')
+    try:
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    except BaseException:
+        await _administer(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+        raise
+    await _administer(url, f'DROP DATABASE "{name}"')
+
+
+async def _administer(url: str, statement: str) -> None:
+    """On a connection of its own: a test may have killed the server meanwhile."""
     server = await connect_alone(url, seconds=5.0)
     try:
-        await server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-        except BaseException:
-            await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-            raise
-        await server.execute(f'DROP DATABASE "{name}"')
+        await server.execute(statement)
     finally:
         server.terminate()
 
