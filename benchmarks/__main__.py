@@ -106,18 +106,13 @@ async def _overhead(plan: Plan) -> Any:
 
 async def _latency(plan: Plan) -> Any:
     count = plan.jobs(100)
-    calm = await latency.production(plan.servers, plan.photos, count)
-    quick = await throughput.measure(
-        plan.servers, plan.photos, max(12, count // 2), engine=Engine.PILLOW, form="jpeg"
+    calm = await latency.calm(plan.servers, plan.photos, count)
+    full = await throughput.measure(
+        plan.servers, plan.photos, max(12, count // 3), engine=Engine.PILLOW, form="jpeg"
     )
-    rate = 0.7 * quick["photos_per_second"]
-    return {
-        "bare_ms": await latency.bare(plan.photos, Engine.PILLOW),
-        "production": calm,
-        "embedded": await latency.embedded(plan.servers, plan.photos, count),
-        "per_second": rate,
-        "loaded": await latency.production(plan.servers, plan.photos, count, per_second=rate),
-    }
+    rate = 0.7 * full["photos_per_second"]
+    loaded = await latency.loaded(plan.servers, plan.photos, count, per_second=rate)
+    return {**calm, "per_second": rate, "loaded": loaded}
 
 
 async def _api(plan: Plan) -> Any:
