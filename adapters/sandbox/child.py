@@ -129,7 +129,7 @@ class _Damage:
             raise MemoryError from error
         _check_complete(self._data, self._kind)
         detail = (
-            f"The {self._kind.value} data is damaged and cannot be decoded; "
+            f"The {self._kind.value} data is damaged, or of a kind that cannot be read; "
             "open the photo in an editor, save it anew and upload that."
         )
         raise ProcessingFailed(FailureCode.IMAGE_CORRUPT, detail) from error

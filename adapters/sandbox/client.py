@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
@@ -19,9 +19,12 @@ _BOOT = (
     "from adapters.sandbox.forkserver import main; "
     "main(socket.socket(fileno=int(sys.argv[2])), sys.argv[3])"
 )
-# All that the forkserver and the children have for an environment. Each child touches tens of
+# What every forkserver and its children have for an environment. Each child touches tens of
 # megabytes for the first time; with huge pages that costs the kernel half as much.
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
+}
 _START_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0  # forking and killing take milliseconds
 
@@ -58,8 +61,9 @@ class Child:
 class Forkserver:
     """One forkserver process for a decoder module; started on first use."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         self._module = module
+        self._environment = {**_ENVIRONMENT, **environment}
         self._starting = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -130,7 +134,7 @@ class Forkserver:
         arguments = (json.dumps(sys.path), str(theirs.fileno()), self._module)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
             [sys.executable, "-I", "-c", _BOOT, *arguments],
-            env=_ENVIRONMENT,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),

@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -43,15 +44,21 @@ class SandboxedEngine(ImageEngine):
     """Renders each photo in a child of its own, forked by a forkserver for `decoder_module`.
 
     `limits.concurrency` children live at once; what they say they need is admitted against
-    `limits.memory_budget_bytes`, first come, first served.
+    `limits.memory_budget_bytes`, first come, first served. `environment` is all that the library
+    finds in its environment, beside a locale.
     """
 
-    def __init__(self, decoder_module: str, limits: EngineLimits) -> None:
+    def __init__(
+        self,
+        decoder_module: str,
+        limits: EngineLimits,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.limits = limits
         self.budget = MemoryBudget(limits.memory_budget_bytes)
         self.largest_child_bytes = 0  # the most memory any child has had resident
         self.largest_claim_bytes = 0  # the most any child has said to need
-        self._forkserver = Forkserver(decoder_module)
+        self._forkserver = Forkserver(decoder_module, environment)
         self._slots = asyncio.Semaphore(limits.concurrency)
 
     @property
@@ -210,8 +217,9 @@ def _death(status: int, out_of_memory: bool) -> ProcessingFailed:
     if ended_by == signal.SIGXCPU:
         detail = "Decoding took more processor time than a photo may use; send a smaller photo."
         return ProcessingFailed(FailureCode.DECODE_TIMEOUT, detail)
-    if ended_by == signal.SIGKILL and out_of_memory:
-        detail = "The system ran out of memory while decoding; send a smaller photo."
+    # GLib, under libvips, ends a process that finds no memory with a breakpoint trap.
+    if ended_by == signal.SIGTRAP or (ended_by == signal.SIGKILL and out_of_memory):
+        detail = "There was not enough memory to decode the photo; send a smaller one."
         return ProcessingFailed(FailureCode.DECODE_OUT_OF_MEMORY, detail)
     how = f"signal {ended_by}" if ended_by else f"exit code {os.waitstatus_to_exitcode(status)}"
     detail = f"The decoder died on this photo ({how}); save it anew in an editor and try again."

@@ -15,6 +15,7 @@ import struct
 import sys
 from contextlib import suppress
 from enum import IntEnum
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -42,9 +43,16 @@ def main(control: socket.socket, module: str) -> None:
     """Serve until the worker is gone. `module` is that of the decoder."""
     decoder: Decoder = importlib.import_module(module).DECODER
     decoder.preload()
+    _check_threads()
     gc.collect()
     gc.freeze()  # the collector would write to, and so copy, pages shared with the children
     Forkserver(control, decoder).serve()
+
+
+def _check_threads() -> None:
+    tasks = Path("/proc/self/task")
+    if tasks.exists() and len(list(tasks.iterdir())) > 1:
+        raise RuntimeError("the decoder has started threads: forking would not be safe")
 
 
 class Forkserver:

@@ -4,7 +4,7 @@ from adapters.sandbox.containers import Kind
 from adapters.sandbox.decoder import Decoder, Picture
 from adapters.sandbox.messages import Caps
 from adapters.sandbox.structure import count_frames
-from adapters.vips.library import Damaged, set_up
+from adapters.vips.library import Damaged, rehearse, set_up
 from adapters.vips.picture import VipsPicture
 from domain.recipe import Recipe
 
@@ -17,6 +17,7 @@ class VipsDecoder(Decoder):
 
     def preload(self) -> None:
         set_up()
+        rehearse()
 
     def open(self, data: bytes, kind: Kind, recipe: Recipe, caps: Caps) -> Picture:
         frames = count_frames(data, kind, caps.max_frames)

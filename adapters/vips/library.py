@@ -34,6 +34,26 @@ def set_up() -> None:
         _vips.operation_block_set(loader, False)
 
 
+_LOOKED_UP = (
+    "jpegsave_buffer", "webpsave_buffer", "pngsave_buffer", "heifsave_buffer",
+    "min", "max", "extract_band", "bandjoin", "arrayjoin", "copy",
+)  # fmt: skip
+
+
+def rehearse() -> None:
+    """Look up or build, but don't run, everything a child will do; it then knows its way.
+
+    Running it would start threads, and a process with threads can't be forked.
+    """
+    for name in (*(function for _, function in _LOADERS.values()), *_LOOKED_UP):
+        _vips.Introspect.get(name)
+    grey, frame = from_memory(bytes(64), 8, 8, 1), from_memory(bytes(256), 8, 8, 4)
+    frame = frame.colourspace("srgb").crop(0, 0, 4, 4).premultiply()
+    frame = frame.resize(0.5, vscale=0.5).unpremultiply().cast("uchar").rot90().fliphor()
+    frame.flatten(background=[0, 0, 0]).icc_transform("srgb", black_point_compensation=True)
+    grey.maplut(lookup_table(list(range(256)))).rint()
+
+
 def load(data: bytes, kind: Kind, **options: object) -> Frame:
     """The picture, its header read; pixels come when they are asked for, top to bottom, once."""
     _, function = _LOADERS[kind]
@@ -49,7 +69,9 @@ def from_memory(pixels: bytes, width: int, height: int, bands: int) -> Frame:
 
 def bare(frame: Frame) -> Frame:
     """The pixels, computed now, and nothing else of what the picture carried."""
-    return from_memory(frame.write_to_memory(), frame.width, frame.height, frame.bands)
+    pixels = frame.write_to_memory()
+    plain = from_memory(pixels, frame.width, frame.height, frame.bands)
+    return plain.copy(interpretation=frame.interpretation)
 
 
 def join(frames: tuple[Frame, ...]) -> Frame:

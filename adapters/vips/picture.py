@@ -10,7 +10,8 @@ from adapters.sandbox.decoder import Encoded, Picture
 from adapters.sandbox.film import Film
 from adapters.sandbox.tone import png_gamma
 from adapters.vips.colour import PROFILE, to_srgb
-from adapters.vips.library import Damaged, Frame, get, load
+from adapters.vips.library import Damaged, Frame, bare, get, load
+from adapters.vips.memory import estimate
 from adapters.vips.modes import to_working, without_needless_alpha
 from adapters.vips.tools import VipsTools, scaled
 from domain.errors import ProcessingFailed
@@ -54,12 +55,22 @@ class VipsPicture(Picture):
 
     @property
     def needs(self) -> int:
-        return (100 << 20) + 16 * self.width * self.height
+        header = self._header
+        target = largest(self._upright_size, self._recipe)
+        return estimate(
+            self._kind,
+            file_bytes=len(self._data),
+            whole=self.width * self.height,
+            target=target[0] * target[1],
+            alpha=bool(header.hasalpha()),
+            streamed=header.format in ("uchar", "ushort")
+            and not get(header, "jpeg-multiscan")
+            and not get(header, "interlaced"),
+            frames=self._frames if self._wants_motion else 1,
+        )
 
     def decode(self) -> Size:
-        size = self.width, self.height
-        if self._orientation >= _ON_ITS_SIDE:
-            size = size[1], size[0]
+        size = self._upright_size
         profile = get(self._header, PROFILE)
         film = self._read(largest(size, self._recipe))
         film = film.map(partial(to_srgb, profile=profile)).map(without_needless_alpha)
@@ -74,9 +85,17 @@ class VipsPicture(Picture):
         assert self._chain is not None
         return self._chain.placeholder()
 
+    @property
+    def _upright_size(self) -> Size:
+        return self._lying((self.width, self.height))
+
+    @property
+    def _wants_motion(self) -> bool:
+        return self._frames > 1 and self._kind in _MOVING and wants_motion(self._recipe)
+
     def _read(self, target: Size) -> Film[Frame]:
         """The frames, upright, already at the scale of the largest variant."""
-        if self._frames > 1 and self._kind in _MOVING and wants_motion(self._recipe):
+        if self._wants_motion:
             return self._read_film(target)
         options: dict[str, object] = {}
         if self._kind is Kind.JPEG:
@@ -110,10 +129,10 @@ class VipsPicture(Picture):
     def _upright(self, frame: Frame, target: Size) -> Frame:
         """Scaled, then turned: the same pixels as the other way round, for less work."""
         working = to_working(frame, png_gamma(self._data) if self._kind is Kind.PNG else None)
-        return _turned(scaled(working, self._lying(target)).copy_memory(), self._orientation)
+        return _turned(bare(scaled(working, self._lying(target))), self._orientation)
 
     def _lying(self, size: Size) -> Size:
-        """An upright size as the file has it."""
+        """An upright size as the file has it, or the other way round."""
         return (size[1], size[0]) if self._orientation >= _ON_ITS_SIDE else size
 
 
