@@ -27,7 +27,9 @@ FILE = re.compile(
 )
 MODULE = re.compile(r"\btests(?:\.\w+)+")
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
-COMMAND = re.compile(r"(?:^|[\s/`])pipeline ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^|/|; |--rm \w+ )pipeline ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", re.MULTILINE
+)
 VARIABLE = re.compile(r"(?<![\w$%])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 DEFECT = re.compile(r"exercises\.defect\s+([a-z_]+)")
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
