@@ -105,7 +105,7 @@ async def _overhead(plan: Plan) -> Any:
 
 
 async def _latency(plan: Plan) -> Any:
-    count = plan.jobs(100)
+    count = min(100, plan.count)
     calm = await latency.calm(plan.servers, plan.photos, count)
     full = await throughput.measure(
         plan.servers, plan.photos, max(12, count // 3), engine=Engine.PILLOW, form="jpeg"
@@ -144,17 +144,15 @@ def say(result: Any) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         given = photos(options.corpus, Path(folder))
-        results["machine"] = describe()
-        results["photos"] = {
+        input_photos = {
             "files": len(given),
             "real": options.corpus is not None,
             "megapixels": sum(map(megapixels, given)) / len(given),
             "count": options.photos,
         }
-        console.print(f"{len(given)} photos, {results['photos']['megapixels']:.1f} MP on average")
+        console.print(f"{len(given)} photos, {input_photos['megapixels']:.1f} MP on average")
         async with servers() as started:
             plan = Plan(
                 servers=started,
@@ -167,11 +165,17 @@ async def run(options: argparse.Namespace) -> None:
             for name in options.parts.split(","):
                 console.print(f"[bold]{name}[/bold] …")
                 began = perf_counter()
-                results[name] = await PARTS[name](plan)
-                say(results[name])
+                result = await PARTS[name](plan)
+                say(result)
                 console.print(f"   {perf_counter() - began:.0f} s")
                 if not options.quick:
-                    report.save(results, RESULTS)
+                    _save({"machine": describe(), "photos": input_photos, name: result})
+
+
+def _save(news: dict[str, Any]) -> None:
+    """Parts that were not run keep what they had."""
+    former: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    report.save({**former, **news}, RESULTS)
 
 
 def main() -> None:

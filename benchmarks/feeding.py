@@ -13,6 +13,7 @@ from pathlib import Path
 
 from adapters.minio import MinioStore
 from adapters.postgres.database import PostgresDatabase
+from adapters.rows import COLUMNS
 from benchmarks.rig import Bench
 from domain.media import Media
 from domain.parts import Original, Placeholder, Result, Variant
@@ -25,15 +26,20 @@ Make = Callable[[datetime], Media]
 FINISH_SECONDS = 300.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
-_COPY_MEDIA = """
-INSERT INTO media SELECT (jsonb_populate_record(NULL::media, to_jsonb(media) || jsonb_build_object(
-    'id', ids.id, 'original_key', 'media/' || ids.id || '/original.jpg',
-    'etag', ($4::text[])[1 + ids.number % cardinality($4::text[])]
-))).* FROM media, LATERAL (
+_OWN = {
+    "id": "ids.id",
+    "original_key": "'media/' || ids.id || '/original.jpg'",
+    "etag": "($4::text[])[1 + ids.number % cardinality($4::text[])]",
+}
+_COLUMNS = (*COLUMNS, "failure_code", "state_since")
+_COPY_MEDIA = f"""
+INSERT INTO media ({", ".join(_COLUMNS)})
+SELECT {", ".join(_OWN.get(name, f"media.{name}") for name in _COLUMNS)}
+FROM media, LATERAL (
     SELECT n AS number, $2::text || lpad(n::text, 25, '0') AS id
     FROM generate_series($3::int, $3::int + $5::int - 1) AS n
 ) AS ids WHERE media.id = $1
-"""
+"""  # noqa: S608 - the names of columns
 _ENQUEUE = """
 WITH appended AS (
     INSERT INTO outbox (media_id, token, traceparent, available_at)

@@ -17,7 +17,7 @@ def describe() -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores of {_first('/proc/cpuinfo', 'model name', ':')}",
         "memory": f"{int(_first('/proc/meminfo', 'MemTotal', ':').split()[0]) / GIBIBYTE:.0f} GiB",
         "system": _first("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
     }
