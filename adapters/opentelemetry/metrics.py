@@ -85,6 +85,7 @@ def _checked(instrument: Instrument, labels: Labels) -> dict[str, str]:
     """The labels as the table names them; a value the table does not list becomes `other`."""
     checked: dict[str, str] = {}
     for name, values in instrument.labels.items():
-        value = labels.get(name.replace(".", "_"), OTHER)
+        # Plain text: the SDK takes an enumeration's member for another label than its value.
+        value = str(labels.get(name.replace(".", "_"), OTHER))
         checked[name] = value if isinstance(values, str) or value in values else OTHER
     return checked

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from domain.lifecycle import State
+from tests.simulation.loop import Process
 from tests.simulation.world import LEASE_SECONDS, World
 
 RECOVERY = 1.5 * LEASE_SECONDS + 15  # until the lease is found lost, then retry delay and work
@@ -45,21 +46,20 @@ class _OnePhoto(World):
             crash()
 
         self.faults.crash = crash_and_note
-        await self._upload()
-        (media_id,) = self.accepted
-        await self._until(lambda: self.database.tables.media[media_id].state is State.READY)
+        self.users.waiting = 1
+        self.loop.spawn(Process("client"), self.users.upload(0))
+        await self._until(self._is_ready)
         self.ready_at = self.loop.time()
         await self._until(lambda: not self.faults.crash_after and not self.pending())
         self._raise_violation()
         self._check_the_end()
 
+    def _is_ready(self) -> bool:
+        return any(one.state is State.READY for one in self.database.tables.media.values())
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():  # noqa: ASYNC110 - virtual time costs nothing
             await asyncio.sleep(0.05)
-
-    async def _upload(self) -> None:
-        self.users.waiting = 1
-        await self.users.upload(0)
 
 
 @pytest.mark.parametrize("step", CRASHES)

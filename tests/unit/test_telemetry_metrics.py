@@ -14,6 +14,7 @@ from adapters.opentelemetry import instruments as table
 from adapters.opentelemetry.instruments import BUILD_INFO, TABLE, Kind, Role
 from adapters.opentelemetry.providers import Telemetry
 from application.ports import Dependency, Overview, Queue
+from application.process_media import Processed
 from application.values import Backlog, Waiting
 from domain.errors import DatabaseUnavailable, StoreUnavailable, UnroutableMessage, VersionConflict
 from domain.failure import FailureCode
@@ -92,6 +93,14 @@ def test_a_value_that_the_table_does_not_list_becomes_other(watched: Watched) ->
         watched.metrics.add(table.FAILURES, code=f"made-up-{number}")
     assert watched.value(table.FAILURES, code="other") == 50
     assert "made-up" not in watched.page()
+
+
+def test_an_enumeration_is_the_same_label_as_its_value(watched: Watched) -> None:
+    watched.metrics.add(table.PROCESSED, outcome=Processed.READY)
+    watched.metrics.add(table.PROCESSED, outcome="ready")
+
+    series = [line for line in watched.page().splitlines() if 'outcome="ready"' in line]
+    assert series == ['pipeline_messages_processed_total{outcome="ready"} 2.0']
 
 
 def test_counters_start_at_zero_where_they_belong() -> None:
