@@ -53,7 +53,6 @@ async def outage(system: System, link: Link, fault: Callable[[Link], None]) -> O
     seen = await suffer(system, link, lambda: fault(link), seconds=OUTAGE_SECONDS, photos=PHOTOS)
     print(seen)
     assert {document["status"] for document in seen.photos} == {"READY"}, seen.photos
-    assert {document["attempt"] for document in seen.photos} == {1}
     assert seen.slowest_seconds < ANSWER_SECONDS
     assert seen.healed_seconds < HEAL_SECONDS
     assert max(seen.complaints.values()) <= COMPLAINTS_MAX, seen.complaints
@@ -66,11 +65,19 @@ async def outage(system: System, link: Link, fault: Callable[[Link], None]) -> O
     return seen
 
 
+def nobody_paid(seen: Outage) -> bool:
+    """No attempt was charged. Not asked of the database: it keeps the leases, and these here are
+    shorter than its own time limits, so a worker may lose one before it can speak again.
+    """
+    return {document["attempt"] for document in seen.photos} == {1}
+
+
 @faults
 async def test_without_the_broker_photos_are_accepted_and_ready_afterwards(
     system: System, links: Links, fault: Callable[[Link], None]
 ) -> None:
     seen = await outage(system, links.broker, fault)
+    assert nobody_paid(seen)
     assert set(seen.statuses("/upload-url")) == {201}
     assert set(seen.statuses("/complete-upload")) == {202}
     assert set(seen.statuses("/media")) == {200}
@@ -90,6 +97,7 @@ async def test_without_the_store_completion_is_refused_and_no_attempt_is_charged
     system: System, links: Links, fault: Callable[[Link], None]
 ) -> None:
     seen = await outage(system, links.store, fault)
+    assert nobody_paid(seen)
     assert set(seen.statuses("/upload-url")) == {201}
     assert set(seen.statuses("/complete-upload")) == {503}
     assert set(seen.statuses("/media")) == {200}
@@ -103,12 +111,11 @@ async def test_processes_that_are_told_to_stop_while_every_server_is_silent_do_s
     try:
         for link in everything:
             link.swallow()
-        for process in system.processes.values():
-            began = clock()
-            assert await process.stop() == 0, process.output()[-2000:]
-            seconds = clock() - began
-            print(f"{process.role} stopped after {seconds:.1f} s")
-            assert seconds < STOP_SECONDS
+        began = clock()
+        codes = await asyncio.gather(*(p.stop() for p in system.processes.values()))
+        seconds = clock() - began
+        assert set(codes) == {0}, [p.output()[-2000:] for p in system.processes.values()]
+        assert seconds < STOP_SECONDS
     finally:
         for link in everything:
             link.mend()

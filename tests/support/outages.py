@@ -13,7 +13,7 @@ from tests.support.ordeal import put_patiently
 from tests.support.systems import Servers, System
 from tests.support.toxiproxy import Link
 
-PROBE_PAUSE_SECONDS = 0.1
+PROBE_PAUSE_SECONDS = 0.3
 HEAL_SECONDS = 120.0
 
 
