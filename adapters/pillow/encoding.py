@@ -19,11 +19,10 @@ _OPTIONS: dict[OutputFormat, dict[str, Any]] = {
     OutputFormat.AVIF: {"speed": 8, "max_threads": 1},
 }
 
-# WebP by measurement (docs/images.md). Method 2 costs two fifths of the default 4, and a little
-# sharpness, which a little more quality buys back. Small pictures are cheap enough for method 4.
-_WEBP_SMALL_PIXELS = 400_000
-_WEBP_MEDIUM_PIXELS = 1_500_000
-_WEBP_SMALL, _WEBP_MEDIUM, _WEBP_LARGE = (4, 0.0), (2, 0.6), (2, 1.4)  # method, more quality
+# WebP by measurement (docs/images.md): method 2 costs two fifths of the default 4, and a little
+# sharpness, which a little more quality buys back where it can be seen.
+_WEBP_METHOD = 2
+_WEBP_MORE_QUALITY = ((1_500_000, 1.4), (400_000, 0.6), (0, 0.0))  # from so many pixels on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +87,8 @@ def _options(picture: Image.Image, form: OutputFormat, quality: int) -> dict[str
     if form is not OutputFormat.WEBP:
         return {**_OPTIONS[form], "quality": quality}
     pixels = picture.width * picture.height
-    method, more = _WEBP_LARGE if pixels > _WEBP_MEDIUM_PIXELS else _WEBP_MEDIUM
-    if pixels <= _WEBP_SMALL_PIXELS:
-        method, more = _WEBP_SMALL
-    return {"method": method, "quality": min(100, quality + more)}
+    more = next(quality for least, quality in _WEBP_MORE_QUALITY if pixels >= least)
+    return {"method": _WEBP_METHOD, "quality": min(100, quality + more)}
 
 
 def _copyright_exif(line: str) -> bytes:

@@ -61,10 +61,16 @@ class PillowPicture(Picture):
         picture = self._picture.pop()
         profile = picture.info.get("icc_profile")
         film = self._read(picture)
+        orientation = reading.orientation(picture)  # a PNG may state it after the pixels
         del picture
+        turned = reading.lies_on_its_side(orientation)
         if self._kind is not Kind.JPEG:
-            self._size = film.frames[0].size
-        film = shrunk(self._tools, film, largest(self._size, self._recipe))
+            width, height = film.frames[0].size
+            self._size = (height, width) if turned else (width, height)
+        width, height = largest(self._size, self._recipe)
+        # Scaled first and turned then: the same pixels as the other way round, for less work.
+        film = shrunk(self._tools, film, (height, width) if turned else (width, height))
+        film = film.map(partial(reading.upright, orientation=orientation))
         film = film.map(partial(to_srgb, embedded=profile)).map(without_needless_alpha)
         self._chain = Chain(self._tools, self._recipe, film, self._size)
         return self._size
@@ -80,7 +86,7 @@ class PillowPicture(Picture):
     def _ask_for_less(self, picture: Image.Image) -> None:
         """Let the JPEG decoder leave out what no variant shows; note the true size first."""
         width, height = picture.size
-        turned = reading.lies_on_its_side(picture)
+        turned = reading.lies_on_its_side(reading.orientation(picture))
         self._size = (height, width) if turned else (width, height)
         width, height = (math.ceil(e * _DRAFT_MARGIN) for e in largest(self._size, self._recipe))
         picture.draft(None, (height, width) if turned else (width, height))

@@ -1,4 +1,4 @@
-"""From the bytes of a photo to frames in memory, upright and in a working mode."""
+"""From the bytes of a photo to frames in memory in a working mode."""
 
 import struct
 from collections.abc import Iterator
@@ -51,14 +51,20 @@ def orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
-def lies_on_its_side(picture: Image.Image) -> bool:
+def lies_on_its_side(orientation: int) -> bool:
     """Whether width and height change places when the picture is put upright."""
-    return orientation(picture) >= _ON_ITS_SIDE
+    return orientation >= _ON_ITS_SIDE
+
+
+def upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """The picture turned the right way up."""
+    turn = _TURNS.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def read_still(picture: Image.Image) -> Film[Image.Image]:
-    """The first frame."""
-    return Film(frames=(_upright(picture),))
+    """The first frame, as the file has it."""
+    return Film(frames=(_decoded(picture),))
 
 
 def read_film(picture: Image.Image) -> Film[Image.Image]:
@@ -79,7 +85,7 @@ def _frames(picture: Image.Image) -> Iterator[tuple[Image.Image, int]]:
     first = 1 if getattr(picture, "default_image", False) else 0
     for number in range(first, int(getattr(picture, "n_frames", 1))):
         picture.seek(number)
-        yield _upright(picture).copy(), int(picture.info.get("duration", 0)) or _UNTIMED_MS
+        yield _decoded(picture).copy(), int(picture.info.get("duration", 0)) or _UNTIMED_MS
 
 
 def _loop(picture: Image.Image) -> int:
@@ -87,12 +93,9 @@ def _loop(picture: Image.Image) -> int:
     return value if isinstance(value, int) and 0 <= value <= 0xFFFF else 0  # noqa: PLR2004
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _decoded(picture: Image.Image) -> Image.Image:
     picture.load()
-    turn = _TURNS.get(orientation(picture))
     working = to_working(picture)
-    if turn is not None:
-        return working.transpose(turn)
     return _detached(working) if working is picture else working
 
 

@@ -34,7 +34,7 @@ async def test_every_file_gets_an_answer(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    full = bool(request.config.getoption("--full-corpus"))
+    full = bool(request.config.getoption("--full-corpus", default=False))
     limits = EngineLimits()
     engine = engine_type(limits)
     await engine.open()
