@@ -63,7 +63,7 @@ class Dispatcher:
             Loop(
                 name="recover_leases",
                 work=_once(parts.recover_leases),
-                period_seconds=lease / 4,
+                period_seconds=lease / 5,
                 calm_seconds=lease / 2,
             ),
             Loop(name="requeue_silent", work=_once(parts.requeue_silent), period_seconds=5),
