@@ -22,7 +22,7 @@ _OPTIONS: dict[OutputFormat, dict[str, Any]] = {
 # WebP by measurement (docs/images.md): method 2 costs two fifths of the default 4, and a little
 # sharpness, which a little more quality buys back where it can be seen.
 _WEBP_METHOD = 2
-_WEBP_MORE_QUALITY = ((1_500_000, 1.4), (400_000, 0.6), (0, 0.0))  # from so many pixels on
+_WEBP_MORE_QUALITY, _WEBP_FROM_PIXELS = 1.4, 400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ def _options(picture: Image.Image, form: OutputFormat, quality: int) -> dict[str
         return _OPTIONS[form]
     if form is not OutputFormat.WEBP:
         return {**_OPTIONS[form], "quality": quality}
-    pixels = picture.width * picture.height
-    more = next(quality for least, quality in _WEBP_MORE_QUALITY if pixels >= least)
+    large = picture.width * picture.height >= _WEBP_FROM_PIXELS
+    more = _WEBP_MORE_QUALITY if large else 0.0
     return {"method": _WEBP_METHOD, "quality": min(100, quality + more)}
 
 
