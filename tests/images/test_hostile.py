@@ -131,9 +131,11 @@ async def test_a_cancelled_render_leaves_no_child(engine: SandboxedEngine) -> No
     task = asyncio.ensure_future(code(engine, photo("sleep_for_ever"), "image/jpeg"))
     assert engine.forkserver_pid is not None
     children = await eventually(lambda: _children(engine.forkserver_pid))
+    began = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert time.monotonic() - began < 1
     assert children
     assert not await _children(engine.forkserver_pid)
 
