@@ -65,3 +65,11 @@ soak: $(DEVELOP) ## Kill real processes and servers at random: MINUTES=n, SET=pr
 .PHONY: bench
 bench: $(DEVELOP) ## Measure on real servers: docs/benchmarks.md (QUICK=1: a tenth; PHOTOS=folder: your JPEGs)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PHOTOS),--corpus "$(PHOTOS)")
+
+.PHONY: bench-images
+bench-images: $(DEVELOP) ## Measure both image engines beside a plain script: PHOTOS=folder of JPEGs
+	@$(BIN)/python -m tests.bench.images "$(PHOTOS)"
+
+.PHONY: corpus
+corpus: $(DEVELOP) ## Run every file of IMAGE_CORPUS through both image engines
+	@$(BIN)/python -m pytest tests/corpus --full-corpus
