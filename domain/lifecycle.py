@@ -92,7 +92,6 @@ DUPLICATES: dict[Trigger, frozenset[State]] = {
 
 TERMINAL = frozenset({State.READY, State.FAILED, State.EXPIRED, State.DELETED})
 CLAIMABLE = frozenset({State.UPLOADED, State.RETRYING})
-ACCEPTED = frozenset(State) - {State.PENDING_UPLOAD, State.EXPIRED, State.DELETED}
 
 MACHINE = Machine(
     model=None,
