@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from application.process_media import RENEWALS_PER_LEASE
 from domain.errors import InvalidConfiguration
 from entrypoints.settings import PHOTOS_PER_CONNECTION, Engine, Role, Settings
 
-RENEWALS_PER_LEASE = 3
 LINK_SECONDS_MAX = 7 * 24 * 3600  # of a signed S3 link
 PUT_BYTES_MAX = 5 * 1024**3  # of one S3 PUT
 HELD_SECONDS_MAX = 600.0  # RabbitMQ takes a message back after 30 minutes
