@@ -18,7 +18,6 @@ from typing import Any
 from benchmarks.process import ROOT
 from benchmarks.rig import Bench, Servers, bench
 from benchmarks.throughput import recipe, session, upload
-from entrypoints.bootstrap import DECODERS
 from entrypoints.client import Document, PipelineClient
 from entrypoints.settings import Engine
 
@@ -52,7 +51,7 @@ class Bare:
 @asynccontextmanager
 async def bare(photos: Sequence[Path], engine: Engine) -> AsyncGenerator[Bare]:
     """Ready to process photos."""
-    command = [sys.executable, "-m", "benchmarks.bare", DECODERS[engine], "jpeg"]
+    command = [sys.executable, "-m", "benchmarks.bare", f"adapters.{engine}.decoder", "jpeg"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe)
     alone = Bare(process, photos)

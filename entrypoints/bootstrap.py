@@ -27,12 +27,14 @@ from adapters.opentelemetry import (
 )
 from adapters.opentelemetry.instruments import POOL_IN_USE, POOL_SIZE
 from adapters.opentelemetry.libraries import instrument_libraries
+from adapters.pillow.engine import PillowEngine
 from adapters.postgres.database import PostgresDatabase
 from adapters.rabbitmq import RabbitBroker
 from adapters.sandbox.engine import SandboxedEngine
 from adapters.sandbox.limits import EngineLimits
 from adapters.sqlite import SqliteBroker, SqliteDatabase
 from adapters.system import SystemIds, TempScratch, random_bytes, utc_now
+from adapters.vips.engine import VipsEngine
 from application.complete_upload import CompleteUpload
 from application.expire_uploads import ExpireUploads
 from application.get_media import GetMedia
@@ -60,8 +62,8 @@ from entrypoints.dispatcher import Dispatcher, DispatcherParts
 from entrypoints.settings import Engine, Settings
 from entrypoints.worker import Worker, WorkerLimits
 
-# The parent imports none of these: they are loaded by the processes that decode.
-DECODERS = {Engine.PILLOW: "adapters.pillow.decoder", Engine.VIPS: "adapters.vips.decoder"}
+# Neither imports its image library: that is loaded by the processes that decode.
+ENGINES = {Engine.PILLOW: PillowEngine, Engine.VIPS: VipsEngine}
 VERSION = version("image-pipeline")
 log = get_logger(__name__)
 
@@ -218,7 +220,7 @@ def make_engine(settings: Settings) -> SandboxedEngine:
         memory_budget_bytes=settings.worker_memory_bytes,
         concurrency=settings.worker_concurrency,
     )
-    return SandboxedEngine(DECODERS[settings.image_engine], limits)
+    return ENGINES[settings.image_engine](limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
