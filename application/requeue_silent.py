@@ -15,7 +15,8 @@ class RequeueSilent:
     A deep queue looks like a lost one: in both, photos wait. So at most `window` photos are
     enqueued again and unclaimed at any time. Behind a deep queue these few messages wait too and
     no more are added; where the queue was lost they are taken at once and the next follow, as
-    fast as workers take them. While the outbox itself is behind, silence proves nothing.
+    fast as workers take them. A message that was silent once more gives its place up: the queue
+    may have been lost again. While the outbox itself is behind, silence proves nothing.
     """
 
     def __init__(

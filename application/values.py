@@ -56,7 +56,8 @@ class Backlog:
     """What is under way: media by non-terminal state, outbox rows that are due, dead letters not
     yet replayed.
 
-    `requeued` counts the media in UPLOADED or RETRYING with `requeues` above 0.
+    `requeued` counts the media in UPLOADED or RETRYING whose message was sent again and is not yet
+    presumed lost, too.
     """
 
     media: Mapping[State, Waiting] = field(default_factory=dict[State, Waiting])

@@ -272,7 +272,8 @@ class MemoryOverview(Overview):
             media={state: _waiting(times, now) for state, times in since.items()},
             outbox=_waiting(due, now),
             requeued=sum(
-                media.requeues > 0 and media.state in CLAIMABLE for media in tables.media.values()
+                media.requeues > 0 and media.state in CLAIMABLE and not media.is_overdue(now)
+                for media in tables.media.values()
             ),
             dead_letters=sum(letter.replayed_at is None for letter in tables.dead_letters.values()),
         )

@@ -2,7 +2,7 @@
 -- Three counts, each along a partial index that holds unfinished work only.
 SELECT state AS part, count(*) AS count,
     extract(epoch FROM now() - min(state_since))::float8 AS oldest_seconds,
-    count(*) FILTER (WHERE requeues > 0) AS requeued
+    count(*) FILTER (WHERE requeues > 0 AND deadline_at > now()) AS requeued
 FROM media
 WHERE deadline_at IS NOT NULL AND state = ANY($1::text[])
 GROUP BY state

@@ -36,11 +36,12 @@ class SqliteOverview(Overview):
     def _backlog(self, connection: sqlite3.Connection) -> Backlog:
         now = to_micros(read_clock(connection, self._clock))
         outbox = connection.execute(SQL["waiting_outbox"], {"now": now}).fetchone()
+        requeued = connection.execute(SQL["requeued_media"], {"now": now}).fetchone()
         media = connection.execute(SQL["waiting_media"]).fetchall()
         return Backlog(
             media={State(row["state"]): _waiting(row, now) for row in media},
             outbox=_waiting(outbox, now),
-            requeued=connection.execute(SQL["requeued_media"]).fetchone()["count"],
+            requeued=requeued["count"],
             dead_letters=connection.execute(SQL["waiting_letters"]).fetchone()["count"],
         )
 

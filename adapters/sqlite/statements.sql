@@ -72,7 +72,7 @@ WHERE published_at IS NULL AND available_at <= :now
 -- name: requeued_media
 SELECT COUNT(*) AS count
 FROM media
-WHERE state IN ('UPLOADED', 'RETRYING') AND requeues > 0
+WHERE state IN ('UPLOADED', 'RETRYING') AND requeues > 0 AND deadline_at > :now
 
 -- name: waiting_letters
 SELECT COUNT(*) AS count FROM dead_letter WHERE replayed_at IS NULL

@@ -35,12 +35,12 @@ async def test_the_backlog_counts_unfinished_work_and_the_age_of_the_oldest(
     async with database_ports.database.begin() as uow:
         now = uow.now
     old = now - timedelta(seconds=100)
-    silent = builders.overdue(builders.uploaded(3, now=now), now=now)
     await put(
         database_ports,
         builders.uploaded(1, now=old),
         builders.uploaded(2, now=now),
-        silent.requeue(now=now, policy=builders.POLICY).media,
+        builders.sent_again(3, now=now),
+        builders.overdue(builders.sent_again(7, now=now), now=now),
         builders.retrying(4, now=now),
         builders.ready(5, now=now),
         builders.failed(6, now=now),
@@ -52,7 +52,7 @@ async def test_the_backlog_counts_unfinished_work_and_the_age_of_the_oldest(
         await uow.commit()
     backlog = await database_ports.overview.backlog()
     counts = {state: waiting.count for state, waiting in backlog.media.items() if waiting.count}
-    assert counts == {State.UPLOADED: 3, State.RETRYING: 1}
+    assert counts == {State.UPLOADED: 4, State.RETRYING: 1}
     assert 99 < backlog.media[State.UPLOADED].oldest_seconds < 130
     assert backlog.media[State.RETRYING].oldest_seconds < 30
     assert backlog.outbox.count == 1

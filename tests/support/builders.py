@@ -75,6 +75,11 @@ def uploaded(number: int = 1, *, now: datetime = NOW) -> Media:
     ).media
 
 
+def sent_again(number: int = 1, *, now: datetime = NOW) -> Media:
+    """Uploaded, its message presumed lost and enqueued a second time."""
+    return overdue(uploaded(number, now=now), now=now).requeue(now=now, policy=POLICY).media
+
+
 def claim(media: Media, *, now: datetime = NOW, worker_id: str = "worker-1") -> Change:
     return media.start_processing(
         now=now, policy=POLICY, worker_id=worker_id, lease_seconds=LEASE_SECONDS

@@ -172,6 +172,17 @@ async def test_a_deep_backlog_is_not_doubled(pipeline: Pipeline) -> None:
     assert again == [100, 0, 0, 0, 0]
 
 
+async def test_a_queue_that_is_lost_again_strands_no_photo(pipeline: Pipeline) -> None:
+    for _ in range(100):
+        await pipeline.accepted()
+    for silence in (60, 240):
+        await pipeline.relay_outbox()
+        pipeline.broker.queues[Queue.PROCESS].clear()
+        pipeline.clock.advance(silence)
+
+        assert await pipeline.requeue_silent() == 100
+
+
 # --- garbage ---------------------------------------------------------------------------------
 
 
