@@ -32,12 +32,13 @@ from adapters.sandbox.messages import (
     Order,
 )
 from application.ports import ImageEngine, RenderedFile, Rendering, RenderJob
-from domain.errors import ProcessingFailed
+from domain.errors import InvalidConfiguration, ProcessingFailed
 from domain.failure import FailureCode
 from domain.parts import Placeholder
 
 A = TypeVar("A", bound=Answer)
 _log = logging.getLogger(__name__)
+_NO_START = "Decoders do not start: the image library is missing or broken; see the lines above."
 
 
 class SandboxedEngine(ImageEngine):
@@ -72,8 +73,14 @@ class SandboxedEngine(ImageEngine):
         return self._forkserver.pid
 
     async def open(self) -> None:
-        """Start the forkserver now, so that the first photo need not wait for it."""
-        await self._forkserver.open()
+        """Start the forkserver now, so that the first photo need not wait for it.
+
+        Raises InvalidConfiguration if it ends at once; what it said then stands on stderr.
+        """
+        try:
+            await self._forkserver.open()
+        except ForkserverGone as error:
+            raise InvalidConfiguration([_NO_START]) from error
 
     async def close(self) -> None:
         """End the forkserver and any child."""

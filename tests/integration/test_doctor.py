@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 
 import aio_pika
@@ -11,11 +12,13 @@ from adapters.postgres.connections import connect_alone
 from adapters.postgres.migrations import migrate
 from adapters.rabbitmq import trial
 from adapters.rabbitmq.topology import EXCHANGE, process_arguments
+from adapters.sandbox.engine import SandboxedEngine
 from adapters.sandbox.lockdown import SandboxFeatures
 from adapters.system import SystemIds
 from application.ports import Queue
 from domain.errors import PipelineError
-from entrypoints.settings import Role, Settings, load
+from entrypoints import bootstrap
+from entrypoints.settings import Engine, Role, Settings, load
 from entrypoints.tools.doctor import run, store
 from entrypoints.tools.doctor.broker import examine_broker
 from entrypoints.tools.doctor.database import examine_database
@@ -340,6 +343,13 @@ async def test_decoders_that_have_too_little_memory() -> None:
     text = await told(examine_machine, chosen, "decoders")
     assert "image/jpeg (" in text
     assert "image/tiff (" in text
+
+
+async def test_decoders_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = partial(SandboxedEngine, "adapters.no_such_decoder")
+    monkeypatch.setitem(bootstrap.ENGINES, Engine.PILLOW, engine)
+    text = await told(examine_machine, settings(), "decoders")
+    assert text.startswith("Decoders do not start: ")
 
 
 async def test_no_room_to_work(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from adapters.sandbox.engine import SandboxedEngine
 from adapters.system import TempScratch
 from application.ports import RenderJob
 from application.request_upload import ORIGINAL_EXTENSIONS
-from domain.errors import PipelineError
+from domain.errors import InvalidConfiguration, PipelineError
 from domain.recipe import Recipe
 from entrypoints.bootstrap import make_engine
 from entrypoints.settings import Settings
@@ -28,8 +28,9 @@ async def examine_machine(settings: Settings) -> Findings:
     try:
         await engine.open()
         yield await _decoders(engine, settings)
-    except (PipelineError, OSError) as error:
-        yield failed("decoders", f"Decoders do not start: {error}.", "See the log lines above.")
+    except InvalidConfiguration as error:
+        remedy = "Install the pinned requirements anew, or choose another IMAGE_ENGINE."
+        yield failed("decoders", " ".join(error.problems), remedy)
     finally:
         await engine.close()
 
