@@ -304,6 +304,7 @@ GOT = answer("200 OK", BODY)
         ((*PUT_ONCE, GOT, answer("200 OK", b"", ALLOWED[0])), "CORS", "does not allow PUT"),
         ((*PUT_ONCE, GOT, answer("200 OK", b"", *ALLOWED)), "CORS", "does not allow the headers"),
         ((*PUT_ONCE, GOT), "pinned read", "these are two stores"),
+        ((PUT_ONCE[0], None, None), "links", "breaks off an exchange"),
         (
             (answer("403 Forbidden", b"", "Date: Wed, 04 Mar 2026 05:06:07 GMT"),),
             "clock",
@@ -312,7 +313,7 @@ GOT = answer("200 OK", BODY)
     ],
 )
 async def test_something_else_answers_at_the_public_endpoint(
-    minio: MinioAccess, bucket: str, answers: tuple[bytes, ...], check: str, sentence: str
+    minio: MinioAccess, bucket: str, answers: tuple[bytes | None, ...], check: str, sentence: str
 ) -> None:
     rest = [answer("403 Forbidden")] * 4
     async with scripted(*answers, *rest) as (public, _):

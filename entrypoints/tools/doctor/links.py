@@ -95,6 +95,13 @@ class LinkTrial:
             yield self._went_round()
         yield _clock(first)
         yield self._upload(first)
+        try:
+            async for finding in self._further(link, origins):
+                yield finding
+        except (aiohttp.ClientError, TimeoutError) as error:
+            yield self._broken_off(error)
+
+    async def _further(self, link: SignedUpload, origins: str) -> Findings:
         if self.is_stored:
             yield await self._write_once(link)
             yield await self._download()
@@ -133,6 +140,13 @@ class LinkTrial:
         sentence = found.sentence if found else f"{type(error).__name__} at {self._public.url}."
         remedy = self._public.nobody_remedy
         return failed("upload link", f"Clients cannot upload. {sentence}", remedy)
+
+    def _broken_off(self, error: Exception) -> Finding:
+        return failed(
+            "links",
+            f"What answers at {self._public.url} breaks off an exchange ({type(error).__name__}).",
+            "Look into the log of the store, and of a proxy before it.",
+        )
 
     def _went_round(self) -> Finding:
         return warning(
