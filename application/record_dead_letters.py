@@ -12,6 +12,7 @@ from domain.lifecycle import CLAIMABLE
 from domain.retry_policy import RetryPolicy
 
 BODY_KEPT_BYTES = 4096
+REASON_MAX, ID_MAX = 200, 64  # characters of others' texts
 
 
 class RecordDeadLetters:
@@ -32,7 +33,7 @@ class RecordDeadLetters:
             letter = DeadLetter(
                 id=_letter_id(delivery),
                 received_at=uow.now,
-                reason=problem or delivery.reason or "unknown",
+                reason=_plain(problem or delivery.reason or "unknown", REASON_MAX),
                 media_id=request.media_id if request else None,
                 body=delivery.body[:BODY_KEPT_BYTES],
             )
@@ -63,4 +64,10 @@ class RecordDeadLetters:
 def _letter_id(delivery: Delivery) -> str:
     """Stable over redeliveries: the message's own id and what it says."""
     digest = hashlib.sha256(delivery.body).hexdigest()[:16]
-    return f"{delivery.message_id[:64]}-{digest}" if delivery.message_id else digest
+    sender = _plain(delivery.message_id, ID_MAX)
+    return f"{sender}-{digest}" if sender else digest
+
+
+def _plain(text: str, longest: int) -> str:
+    """A text that others have chosen; PostgreSQL refuses NUL, and the letters behind would wait."""
+    return "".join(one if one.isprintable() else "?" for one in text[:longest])

@@ -204,8 +204,10 @@ async def test_objects_of_a_losing_attempt_go_and_the_winners_stay(pipeline: Pip
 # --- dead letters and replay -----------------------------------------------------------------
 
 
-async def _dead(pipeline: Pipeline, body: bytes, reason: str = "delivery_limit") -> None:
-    pipeline.broker.put(Queue.DEAD, Message("7", body, {}, reason=reason))
+async def _dead(
+    pipeline: Pipeline, body: bytes, reason: str = "delivery_limit", message_id: str = "7"
+) -> None:
+    pipeline.broker.put(Queue.DEAD, Message(message_id, body, {}, reason=reason))
     consumer = await pipeline.broker.consume(Queue.DEAD, prefetch=1)
     delivery = await consumer.receive()
     await pipeline.record_dead_letters(delivery)
@@ -241,6 +243,18 @@ async def test_an_unreadable_dead_letter_is_kept_once(pipeline: Pipeline) -> Non
     assert letter.media_id is None
     with pytest.raises(MediaNotFound, match="unreadable"):
         await pipeline.reprocess_media.dead_letter(letter.id)
+
+
+async def test_texts_of_a_strange_sender_are_kept_as_any_database_takes_them(
+    pipeline: Pipeline,
+) -> None:
+    media = await pipeline.accepted()
+    await _dead(pipeline, encode(request(1))[0], "no\x00" + "!" * 5000, "\x00\x1b[2J")
+
+    (letter,) = pipeline.database.tables.dead_letters.values()
+    assert letter.media_id == media.id
+    assert letter.id.startswith("??[2J-")
+    assert letter.reason == "no?" + "!" * 197
 
 
 async def test_replaying_a_dead_letter_works_once(pipeline: Pipeline) -> None:
