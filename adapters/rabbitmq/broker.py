@@ -22,7 +22,7 @@ class RabbitBroker(Broker, Publisher, Dependency):
         self._fraction = fraction
         self._timing = timing or Timing()
         self._publisher = ConfirmedPublisher(url, self._timing)
-        self._consumers: list[RabbitConsumer] = []
+        self._consumers: set[RabbitConsumer] = set()
 
     @property
     def name(self) -> str:
@@ -34,9 +34,14 @@ class RabbitBroker(Broker, Publisher, Dependency):
     async def consume(self, queue: Queue, *, prefetch: int) -> Consumer:
         """Returns after one attempt to subscribe; if that failed, the consumer goes on trying."""
         consumer = RabbitConsumer(
-            self._url, queue, prefetch=prefetch, fraction=self._fraction, timing=self._timing
+            self._url,
+            queue,
+            prefetch=prefetch,
+            fraction=self._fraction,
+            timing=self._timing,
+            forget=self._consumers.discard,
         )
-        self._consumers.append(consumer)
+        self._consumers.add(consumer)
         await consumer.start()
         return consumer
 
@@ -45,7 +50,6 @@ class RabbitBroker(Broker, Publisher, Dependency):
 
     async def close(self) -> None:
         """Close every consumer and let go of all connections."""
-        consumers, self._consumers = self._consumers, []
-        for consumer in consumers:
+        for consumer in list(self._consumers):
             await consumer.close()
         await self._publisher.close()

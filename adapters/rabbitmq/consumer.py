@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class RabbitConsumer(Consumer):
-    """Reconnects for ever, and logs an outage when it begins and when it is over."""
+    """Reconnects for ever, and logs an outage when it begins and when it is over.
+
+    `forget` is told when it is closed.
+    """
 
     def __init__(
         self,
@@ -26,12 +29,14 @@ class RabbitConsumer(Consumer):
         prefetch: int,
         fraction: Callable[[], float],
         timing: Timing,
+        forget: Callable[["RabbitConsumer"], None],
     ) -> None:
         self._url = url
         self._queue = queue
         self._prefetch = prefetch
         self._fraction = fraction
         self._timing = timing
+        self._forget = forget
         self._arrived = asyncio.Event()
         self._session: Session | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -65,9 +70,12 @@ class RabbitConsumer(Consumer):
             await self._session.stop()
 
     async def close(self) -> None:
-        await self._end_supervision()
-        if self._session is not None:
-            await self._session.close()
+        try:
+            await self._end_supervision()
+            if self._session is not None:
+                await self._session.close()
+        finally:
+            self._forget(self)
 
     async def _end_supervision(self) -> None:
         if self._supervisor is not None:

@@ -1,7 +1,9 @@
 """Consuming, with and without faults on the way: nothing is lost, nothing hangs."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncGenerator
 from typing import cast
 
@@ -288,6 +290,15 @@ async def test_a_consumer_may_start_before_its_queue_exists(rabbitmq_url: str) -
         await declare_topology(rabbitmq_url)
         await publish(broker, "a")
         assert await ids(consumer, 1) == ["a"]
+
+
+async def test_a_consumer_that_is_closed_is_forgotten(broker: RabbitBroker) -> None:
+    closed = await broker.consume(Queue.DEAD, prefetch=1)
+    trace = weakref.ref(closed)
+    await closed.close()
+    del closed
+    gc.collect()
+    assert trace() is None
 
 
 async def test_closing_during_an_outage_ends_at_once(
