@@ -219,6 +219,7 @@ class ProcessMedia:
                 code,
                 attempt=current.attempt,
                 postponed=current.postponed_in_a_row,
+                died=current.decoder_deaths,
                 fraction=fraction,
             )
             if isinstance(decision, GiveUp):

@@ -17,6 +17,9 @@ class Outcome(StrEnum):
     LEASE_LOST = "lease-lost"  # the worker fell silent: charged
 
 
+CHARGED = frozenset({Outcome.FAILED, Outcome.LEASE_LOST})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try. `number` counts every try from 1, charged or not, and equals its fencing token."""

@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.errors import UploadSizeMismatch, UploadTooLarge
-from domain.failure import Failure
+from domain.failure import SUSPECT, Failure
 from domain.lifecycle import TERMINAL, State
-from domain.parts import Attempt, Original, Outcome, Placeholder, Variant, count_latest
+from domain.parts import (
+    CHARGED,
+    Attempt,
+    Original,
+    Outcome,
+    Placeholder,
+    Variant,
+    count_latest,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,14 @@ class Record:
     def postponed_in_a_row(self) -> int:
         """How many of the latest finished tries were ended by an outage."""
         return count_latest(self.attempts, Outcome.POSTPONED)
+
+    @property
+    def decoder_deaths(self) -> int:
+        """In how many charged tries the decoder has died since the photo came in, or came again."""
+        ended = [one.error_code for one in self.attempts if one.outcome in CHARGED]
+        running = self.state is State.PROCESSING
+        charged = self.attempt - running
+        return sum(code in SUSPECT for code in ended[max(0, len(ended) - charged) :])
 
     def holds(self, token: int) -> bool:
         """Whether the worker with this fencing token may still write."""

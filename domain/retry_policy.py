@@ -51,14 +51,15 @@ class RetryPolicy:
     sweep_seconds: float = 60.0
 
     def decide(
-        self, code: FailureCode, *, attempt: int, postponed: int, fraction: float
+        self, code: FailureCode, *, attempt: int, postponed: int, died: int, fraction: float
     ) -> Retry | GiveUp:
         """What follows a failed try.
 
         `attempt` counts the charged attempts including this one, `postponed` the tries in a row
-        before this one that an outage ended, `fraction` is random in [0, 1).
+        before this one that an outage ended, `died` the charged ones before this one in which the
+        decoder died; `fraction` is random in [0, 1).
         """
-        if code in PERMANENT or (code in SUSPECT and attempt >= SUSPECT_ATTEMPTS):
+        if code in PERMANENT or (code in SUSPECT and died + 1 >= SUSPECT_ATTEMPTS):
             return GiveUp(code)
         if code in OUTAGES:
             ceiling = min(

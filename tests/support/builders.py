@@ -90,14 +90,20 @@ def processing(number: int = 1, *, now: datetime = NOW) -> Media:
     return claim(uploaded(number, now=now), now=now).media
 
 
-def retry(media: Media, *, now: datetime = NOW, charged: bool = True) -> Change:
+def retry(
+    media: Media,
+    *,
+    now: datetime = NOW,
+    charged: bool = True,
+    code: FailureCode = FailureCode.INTERNAL_ERROR,
+) -> Change:
     return media.schedule_retry(
         now=now,
         policy=POLICY,
         token=media.lease_token,
         delay_seconds=2.0,
         charged=charged,
-        code=FailureCode.INTERNAL_ERROR if charged else FailureCode.STORAGE_UNAVAILABLE,
+        code=code if charged else FailureCode.STORAGE_UNAVAILABLE,
         detail="A reason.",
     )
 

@@ -216,6 +216,20 @@ def test_outages_in_a_row_are_counted_from_the_latest_try_back() -> None:
     assert claim(media, now=after(10)).media.postponed_in_a_row == 2
 
 
+def test_deaths_of_the_decoder_are_counted_since_the_photo_came_in() -> None:
+    media = builders.processing()
+    assert media.decoder_deaths == 0
+    media = retry(claim(retry(media, charged=False).media, now=after(10)).media).media
+    assert media.decoder_deaths == 0
+    media = retry(
+        claim(media, now=after(20)).media, now=after(20), code=FailureCode.DECODE_TIMEOUT
+    ).media
+    media = claim(media, now=after(30)).media
+    assert media.decoder_deaths == 1
+    again = fail(media, now=after(30)).media.reprocess(now=after(30), policy=POLICY).media
+    assert claim(again, now=after(30)).media.decoder_deaths == 0
+
+
 def test_releasing_gives_the_attempt_back_but_not_the_token() -> None:
     media = builders.processing()
     released = media.release(now=NOW, policy=POLICY, token=1).media

@@ -15,7 +15,7 @@ from domain.errors import DatabaseUnavailable, StoreUnavailable
 from domain.failure import FailureCode
 from domain.lifecycle import State
 from domain.parts import Outcome
-from tests.support.builders import LEASE_SECONDS, ulid
+from tests.support.builders import LEASE_SECONDS, claim, ulid
 from tests.support.pipeline import PHOTO, Pipeline, pipeline_at, sha256
 from tests.support.waiting import eventually
 
@@ -92,6 +92,18 @@ async def test_a_suspect_failure_is_tried_twice_and_keeps_its_own_code(pipeline:
     done = await pipeline.media(media.id)
     assert done.failure is not None
     assert done.failure.code is FailureCode.DECODER_CRASHED
+
+
+async def test_a_lost_lease_is_no_death_of_the_decoder(pipeline: Pipeline) -> None:
+    media = await pipeline.accepted(b"fail:decoder-crashed")
+    async with pipeline.database.begin() as uow:
+        accepted = await uow.media.get(media.id, lock=True)
+        assert accepted is not None
+        await uow.media.save(claim(accepted, now=uow.now).media)
+        await uow.commit()
+    pipeline.clock.advance(LEASE_SECONDS)
+
+    assert await pipeline.process(media, pipeline.worker("worker-2")) is Processed.RETRYING
 
 
 async def test_an_unforeseen_error_is_retried_until_the_attempts_are_exhausted(

@@ -13,9 +13,9 @@ FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)
 
 
 def decide(
-    code: FailureCode, attempt: int, *, postponed: int = 0, fraction: float = 0.5
+    code: FailureCode, attempt: int, *, postponed: int = 0, died: int = 0, fraction: float = 0.5
 ) -> Retry | GiveUp:
-    return POLICY.decide(code, attempt=attempt, postponed=postponed, fraction=fraction)
+    return POLICY.decide(code, attempt=attempt, postponed=postponed, died=died, fraction=fraction)
 
 
 @pytest.mark.parametrize("code", sorted(PERMANENT))
@@ -26,7 +26,15 @@ def test_a_fault_of_the_photo_is_not_tried_again(code: FailureCode) -> None:
 @pytest.mark.parametrize("code", sorted(SUSPECT))
 def test_a_photo_that_kills_its_decoder_twice_is_to_blame(code: FailureCode) -> None:
     assert decide(code, 1) == Retry(1.0, charged=True)
-    assert decide(code, 2) == GiveUp(code)
+    assert decide(code, 2, died=1) == GiveUp(code)
+
+
+@pytest.mark.parametrize("code", sorted(SUSPECT))
+def test_a_photo_that_kills_its_decoder_once_is_not_to_blame_for_what_else_failed(
+    code: FailureCode,
+) -> None:
+    assert decide(code, 2) == Retry(4.0, charged=True)
+    assert decide(code, 5) == GiveUp(FailureCode.ATTEMPTS_EXHAUSTED)
 
 
 @pytest.mark.parametrize("code", sorted(TRANSIENT))
