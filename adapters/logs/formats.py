@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.events import FIELDS, bound_fields
 from adapters.logs.redaction import Redactor
+from adapters.logs.repeats import REPEATED
 
 FRAMES_MAX = 6
 CAUSES_MAX = 4
@@ -33,6 +34,7 @@ class Fields:
         given: Mapping[str, Any] | None = getattr(record, FIELDS, None)
         event, own = self._event(record, given)
         values: dict[str, Any] = {"trace_id": self._trace_id(), **own}
+        values[REPEATED] = getattr(record, REPEATED, None)
         line = {
             "time": _rfc3339(record.created),
             "level": record.levelname.lower(),

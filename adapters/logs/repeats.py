@@ -19,6 +19,7 @@ from adapters.events import FIELDS
 
 SAME = ("media_id", "dependency", "code", "loop", "queue")
 KEPT_MAX = 256  # different errors remembered at a time
+REPEATED = "repeated"  # the attribute of a LogRecord that carries the count
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ def _summary(run: _Run) -> list[logging.LogRecord]:
     if run.latest is None:
         return []
     line = copy.copy(run.latest)
-    setattr(line, FIELDS, {**getattr(line, FIELDS, {}), "repeated": run.withheld})
+    setattr(line, REPEATED, run.withheld)
     run.shown_at, run.withheld, run.latest = line.created, 0, None
     return [line]
 

@@ -11,7 +11,7 @@ import pytest
 from adapters.events import bind, get_logger
 from adapters.logs import configure_logging
 from adapters.logs.redaction import Redactor
-from adapters.logs.repeats import KEPT_MAX, Repeats
+from adapters.logs.repeats import KEPT_MAX, REPEATED, Repeats
 from domain.errors import BrokerUnavailable, DatabaseUnavailable
 
 SECRETS = ("pa55word", "minio-secret-key", "AKIAEXAMPLE")
@@ -195,7 +195,7 @@ def record(
 
 def shown(lines: list[logging.LogRecord]) -> list[tuple[str, int | None]]:
     """Event and count of each line."""
-    return [(line.msg, vars(line)["event_fields"].get("repeated")) for line in lines]
+    return [(line.msg, vars(line).get(REPEATED)) for line in lines]
 
 
 def test_the_same_error_is_shown_once_and_then_counted() -> None:
@@ -246,6 +246,16 @@ def test_counts_are_not_lost_at_the_end_nor_in_a_crowd() -> None:
 def test_information_is_never_withheld() -> None:
     repeats = Repeats()
     assert all(repeats.admit(record("tick", 0, logging.INFO)) for _ in range(10))
+
+
+def test_a_repeated_line_of_a_library_is_told_as_the_first_was(lines: Lines) -> None:
+    for _ in range(3):
+        logging.getLogger("a.library").warning("no answer")
+    for handler in logging.getLogger().handlers:
+        handler.close()
+    first, last = lines()
+    assert last.pop("repeated") == 2
+    assert {**last, "time": ""} == {**first, "time": ""}
 
 
 def test_a_thousand_repeated_errors_are_two_lines(lines: Lines) -> None:
