@@ -12,8 +12,6 @@ from adapters.logs.repeats import Repeats
 
 # Libraries that tell every step at INFO, or every failed try of a loop that reports for itself.
 _QUIET = {
-    "aio_pika": logging.ERROR,
-    "aiormq": logging.ERROR,
     "aiobotocore": logging.WARNING,
     "botocore": logging.WARNING,
     "asyncio": logging.WARNING,

@@ -20,7 +20,8 @@ from yarl import URL
 from domain.errors import BrokerUnavailable
 
 # The driver reports every failed attempt as an error of its own; we report an outage once.
-for _name in ("aio_pika", "aiormq"):
+DRIVER_LOGGERS = ("aio_pika", "aiormq")
+for _name in DRIVER_LOGGERS:
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 T = TypeVar("T")

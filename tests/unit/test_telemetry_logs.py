@@ -12,6 +12,7 @@ from adapters.events import bind, get_logger
 from adapters.logs import configure_logging
 from adapters.logs.redaction import Redactor
 from adapters.logs.repeats import KEPT_MAX, REPEATED, Repeats
+from adapters.rabbitmq.connection import DRIVER_LOGGERS
 from domain.errors import BrokerUnavailable, DatabaseUnavailable
 
 SECRETS = ("pa55word", "minio-secret-key", "AKIAEXAMPLE")
@@ -256,6 +257,14 @@ def test_a_repeated_line_of_a_library_is_told_as_the_first_was(lines: Lines) -> 
     first, last = lines()
     assert last.pop("repeated") == 2
     assert {**last, "time": ""} == {**first, "time": ""}
+
+
+@pytest.mark.parametrize("driver", DRIVER_LOGGERS)
+def test_failed_tries_of_the_broker_s_driver_are_told_by_us_alone(
+    lines: Lines, driver: str
+) -> None:
+    logging.getLogger(f"{driver}.connection").error("error when creating transport")
+    assert lines() == []
 
 
 def test_a_thousand_repeated_errors_are_two_lines(lines: Lines) -> None:
