@@ -192,7 +192,7 @@ def _put_object() -> Json:
     return {
         "operationId": "putObject",
         "summary": "The other end of an upload link",
-        "parameters": link_parameters(),
+        "parameters": link_parameters("expires", "headers", "signature"),
         "requestBody": {"required": True, "content": {"image/*": {}}},
         "responses": {
             "200": {"description": "Stored, durably"},
@@ -213,7 +213,7 @@ def _get_object() -> Json:
     return {
         "operationId": "getObject",
         "summary": "The other end of a download link",
-        "parameters": link_parameters(),
+        "parameters": link_parameters("expires", "signature"),
         "responses": {
             "200": {
                 "description": "The object",

@@ -77,10 +77,10 @@ def path_parameter(name: str, example: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
-def link_parameters() -> list[Json]:
+def link_parameters(*names: str) -> list[Json]:
     signed = [
         {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
-        for name in ("expires", "headers", "signature")
+        for name in names
     ]
     return [path_parameter("key", examples.ORIGINAL_KEY), *signed]
 

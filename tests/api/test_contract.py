@@ -1,11 +1,13 @@
 """The OpenAPI document, the table of problems, and what browsers of other origins may do."""
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from adapters.filesystem import TransferRefused
+from adapters.filesystem import FilesystemStore, TransferRefused
 from domain import errors
 from entrypoints.api.answers import Answer
 from entrypoints.api.openapi import document
@@ -14,6 +16,7 @@ from entrypoints.api.requests import UploadRequest, field_error
 from tests.api.client import Api
 from tests.api.conformity import Contract, Json
 from tests.api.conftest import api_on
+from tests.support.builders import NOW
 from tests.support.services import Services
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +57,18 @@ def test_the_check_of_answers_finds_mistakes() -> None:
     assert CONTRACT.violations(schema, {"content_type": "image/jpeg"}) == ["$.file_name is missing"]
     assert CONTRACT.violations(schema, {"content_type": 1, "file_name": "a"})
     assert CONTRACT.violations(schema, {"content_type": "image/jpeg", "file_name": "a", "b": 1})
+
+
+async def test_links_carry_the_parameters_of_the_document(tmp_path: Path) -> None:
+    store = FilesystemStore(tmp_path, "http://localhost", b"s" * 32, clock=lambda: NOW, max_bytes=1)
+    upload = await store.upload_url(
+        "a", content_type="image/jpeg", expires_seconds=1, size=None, sha256=None
+    )
+    links = {"put": upload.url, "get": await store.download_url("a", expires_seconds=1)}
+    for method, url in links.items():
+        parameters = CONTRACT.document["paths"]["/objects/{key}"][method]["parameters"]
+        described = {one["name"] for one in parameters if one["in"] == "query" and one["required"]}
+        assert described == set(parse_qs(urlsplit(url).query)), method
 
 
 def _below(kind: type[Exception]) -> list[type[Exception]]:
