@@ -57,6 +57,12 @@ def valid_traceparent(value: str | None) -> str | None:
     return value if value is not None and _TRACEPARENT.fullmatch(value) else None
 
 
+def trace_id_of(traceparent: str | None) -> str | None:
+    """The trace id in a traceparent, 32 hex digits; None if there is none or it is malformed."""
+    valid = valid_traceparent(traceparent)
+    return valid.split("-")[1] if valid else None
+
+
 def _parse(body: bytes) -> dict[str, Any]:
     if len(body) > BODY_BYTES_MAX:
         raise MalformedMessage(f"the message is longer than {BODY_BYTES_MAX} bytes")

@@ -8,7 +8,7 @@ from adapters.opentelemetry.instruments import Role
 from adapters.opentelemetry.messages import MessageTelemetry, ObservedPublisher
 from adapters.opentelemetry.providers import Telemetry
 from adapters.opentelemetry.store import ObservedStore
-from adapters.opentelemetry.tracing import current_trace_id, current_traceparent, trace_id_of
+from adapters.opentelemetry.tracing import current_trace_id, current_traceparent
 from adapters.opentelemetry.use_cases import ObservedCompleteUpload
 
 __all__ = [
@@ -25,5 +25,4 @@ __all__ = [
     "Telemetry",
     "current_trace_id",
     "current_traceparent",
-    "trace_id_of",
 ]

@@ -17,7 +17,7 @@ from adapters.opentelemetry.instruments import (
     UPLOADS_REQUESTED,
     Instrument,
 )
-from adapters.opentelemetry.tracing import trace_id_of
+from application.messages import trace_id_of
 from domain.lifecycle import State
 from domain.media import Media
 from domain.parts import Attempt, Outcome

@@ -35,7 +35,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from application.messages import valid_traceparent
+from application.messages import trace_id_of, valid_traceparent
 from domain.errors import PipelineError, ProcessingFailed
 
 Attributes = Mapping[str, AttributeValue]
@@ -196,12 +196,6 @@ def current_traceparent() -> str | None:
 def current_trace_id() -> str | None:
     """32 hex digits; None outside a trace."""
     return trace_id_of(current_traceparent())
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """The trace id in a traceparent, 32 hex digits; None if there is none or it is malformed."""
-    valid = valid_traceparent(traceparent)
-    return valid.split("-")[1] if valid else None
 
 
 def claim_span_id(trace_id: int, media_id: str, token: int) -> int:

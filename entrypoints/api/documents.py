@@ -10,12 +10,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from application.messages import trace_id_of
 from application.request_upload import UploadTicket
 from domain.failure import Failure, FailureCode
 from domain.lifecycle import State
 from domain.media import Media
 from domain.parts import Attempt, Outcome, Placeholder, Variant
-from entrypoints.api.problem import trace_id_of
 
 Time = Annotated[datetime, Meta(tz=True)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -22,6 +22,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from adapters.events import get_logger
 from adapters.filesystem import errors as store
+from application.messages import trace_id_of
 from domain import errors
 from entrypoints.api.answers import Answer
 
@@ -175,11 +176,6 @@ def answer_for(error: Exception, *, path: str, traceparent: str | None) -> Answe
         trace_id=trace_id_of(traceparent) if kind is DEFECT else msgspec.UNSET,
     )
     return Answer(kind.status, _encode(problem), PROBLEM_JSON, _headers(kind, error))
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """The 32 hex digits of the trace in a W3C traceparent."""
-    return traceparent.split("-")[1] if traceparent else None
 
 
 def exception_handler(

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 
 from application.get_media import GetMedia
+from application.messages import trace_id_of
 from domain.failure import FailureCode
 from domain.media import Media
 from entrypoints.tools.replaying import log_replay, tell_replays
@@ -18,7 +19,6 @@ from entrypoints.tools.shared import (
     print_json,
     table,
     terminal,
-    trace_id,
 )
 
 
@@ -59,7 +59,7 @@ async def _requeue(options: argparse.Namespace) -> None:
 
 def _plain(media: Media) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(media)
-    return plain | {"trace_id": trace_id(media.traceparent)}
+    return plain | {"trace_id": trace_id_of(media.traceparent)}
 
 
 def _print(console: Console, media: Media) -> None:
@@ -96,7 +96,7 @@ def _facts(media: Media) -> list[tuple[str, object]]:
         ("worker", media.worker_id),
         ("next attempt", moment(media.next_attempt_at)),
         ("looked at again", moment(media.deadline_at)),
-        ("trace", trace_id(media.traceparent)),
+        ("trace", trace_id_of(media.traceparent)),
     ]
 
 

@@ -138,8 +138,3 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds / 60:.0f} min"
-
-
-def trace_id(traceparent: str | None) -> str | None:
-    """The 32 hex digits by which Jaeger knows it."""
-    return traceparent.split("-")[1] if traceparent else None

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adapters.opentelemetry import trace_id_of
 from adapters.opentelemetry.tracing import claim_span_id, current_trace_id, remote_context
+from application.messages import trace_id_of
 from application.ports import Queue
 from domain.errors import UnroutableMessage
 from tests.support.builders import TRACEPARENT, ulid
