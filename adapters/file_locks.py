@@ -12,17 +12,19 @@ def try_lock(path: Path) -> int | None:
     """A descriptor that holds the lock on the file, made if need be; None if another has it.
 
     Who cleans up after the dead removes a file while holding its lock, so a lock is only good if
-    the file is still the one under that name.
+    the file is still the one under that name. Raises OSError where the file system has no locks.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError:
         return None
+    is_held = False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False)):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
+        is_held = os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except (BlockingIOError, FileNotFoundError):
+        return None
+    finally:
+        if not is_held:
+            os.close(descriptor)
+    return descriptor if is_held else None

@@ -1,6 +1,8 @@
 """The real clock, ids and scratch space."""
 
 import asyncio
+import errno
+import fcntl
 import re
 import signal
 import subprocess
@@ -117,3 +119,19 @@ async def test_the_folders_of_a_killed_process_are_swept_and_no_others(tmp_path:
 def _start_holder(root: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _HOLD_A_FOLDER, str(root)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+async def test_a_file_system_without_locks_is_refused_and_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def unsupported(descriptor: int, _operation: int) -> None:
+        tries.append(descriptor)
+        assert len(tries) < 3, "tried for ever"
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(OSError, match="not supported"):
+        async with TempScratch(tmp_path).folder():
+            pass
