@@ -39,7 +39,7 @@ check: $(DEVELOP) ## Lint and type-check
 
 .PHONY: test
 test: $(DEVELOP) ## Run all tests (REQUIRE_SERVICES=1: a missing server is a failure)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: demo
 demo: $(STAMP) ## Send a photo through an embedded pipeline (PHOTO=path: your own)

@@ -108,6 +108,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in without]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which tests stay together where two processes share them (`make test`).
+
+    Those of real processes do: they wait most of the time, and two of them at once would wait for
+    each other's processor. Of the rest, those of a file do: they share fixtures.
+    """
+    group = "processes" if item.path.parent.name == "e2e" else str(item.path)
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
