@@ -20,13 +20,14 @@ CALL_FAULTS: dict[str, float] = {
     "message_duplicated": 0.2,
     "message_delayed": 0.2,
     "message_reordered": 0.3,
-    "message_lost": 0.05,
+    "message_lost": 0.5,
     "message_garbled": 0.02,
     "message_dead_lettered": 0.05,
     "ack_lost": 0.2,
     "store_failed": 0.1,
     "store_written_but_failed": 0.1,
     "engine_failed": 0.1,
+    "decoding_slow": 0.3,
 }
 # Faults that strike at any step, with their largest probability per step.
 STEP_FAULTS: dict[str, float] = {
@@ -37,6 +38,7 @@ STEP_FAULTS: dict[str, float] = {
     "connection_dropped": 0.002,
     "consumer_deafened": 0.0002,
     "worker_stopped": 0.001,
+    "queue_lost": 0.001,
     "database_outage": 0.0003,
     "broker_outage": 0.0003,
     "store_outage": 0.0003,

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from adapters.memory.database import MemoryOverview
 from application.expire_uploads import ExpireUploads
 from application.make_variants import MakeVariants
 from application.messages import ProcessRequest, encode
@@ -23,8 +24,9 @@ from application.ports import Delivery, UnitOfWork
 from application.process_media import Processed, ProcessMedia
 from application.recover_leases import RecoverLeases
 from application.relay_outbox import RelayOutbox
+from application.values import Backlog
 from domain.errors import PipelineError
-from domain.lifecycle import State
+from domain.lifecycle import CLAIMABLE, State
 from domain.media import Change, Media
 from domain.parts import Variant
 from domain.retry_policy import RetryPolicy
@@ -246,11 +248,23 @@ def _ignore(self: Media, **_: object) -> Change:
     return Change(self, moved=False)
 
 
+def window_never_frees(patch: Patch) -> None:
+    """A message that was sent again and lost again keeps its place among those under way."""
+    backlog = MemoryOverview.backlog
+
+    async def full(self: MemoryOverview) -> Backlog:
+        media = self._database.tables.media.values()
+        again = sum(one.requeues > 0 and one.state in CLAIMABLE for one in media)
+        return replace(await backlog(self), requeued=again)
+
+    patch.setattr(MemoryOverview, "backlog", full)
+
+
 # Each with the number of runs within which it must be caught: several times what it took.
 MUTANTS: dict[Callable[[Patch], None], int] = {
     ack_before_commit: 20,
     mark_before_confirm: 50,
-    finish_without_token: 300,
+    finish_without_token: 100,
     keys_without_token: 50,
     lease_by_worker_clock: 50,
     sweeper_without_recheck: 100,
@@ -258,11 +272,12 @@ MUTANTS: dict[Callable[[Patch], None], int] = {
     take_over_refused: 100,
     retry_outside_the_commit: 50,
     release_that_charges: 300,
-    expiry_without_lock: 600,
+    expiry_without_lock: 300,
     ready_before_the_uploads: 20,
     sweeper_takes_the_winner: 20,
     outage_that_charges: 50,
     lost_messages_stay_lost: 100,
+    window_never_frees: 100,
 }
 
 

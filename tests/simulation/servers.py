@@ -165,6 +165,12 @@ class SimulatedBroker(MemoryBroker):
         self.consumers[consumer] = None
         return consumer
 
+    def lose_queue(self) -> None:
+        """All of PROCESS is gone, and every connection with it."""
+        for consumer in list(self.consumers):
+            consumer.drop()
+        self.queues[Queue.PROCESS].clear()
+
     def lose_process(self, process: Process) -> None:
         """The broker notices that the process is gone."""
         for consumer in list(self.consumers):
@@ -281,14 +287,17 @@ class SimulatedStore(MemoryStore):
 
 
 class SimulatedEngine(MemoryEngine):
-    """Takes a while, and at times dies on an innocent photo."""
+    """Takes a while, at times longer than a lease, and at times dies on an innocent photo."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, slow_seconds: float) -> None:
         super().__init__(seconds=0.05)
         self._faults = faults
+        self._slow_seconds = slow_seconds
 
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
         await asyncio.sleep(self._faults.random.random() * 8)
+        if self._faults.strikes("decoding_slow"):
+            await asyncio.sleep(self._faults.random.random() * self._slow_seconds)
         if self._faults.strikes("engine_failed"):
             raise ProcessingFailed(FailureCode.DECODE_OUT_OF_MEMORY, "simulated")
         rendering = await super().render(job, on_variant)

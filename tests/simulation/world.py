@@ -97,6 +97,7 @@ class World:
         self.database.process_clock = self.process_clock
         self.accepted: dict[str, Media] = {}
         self.policy = POLICY
+        self.requeue_window = random.choice([1, 100])
         self.users = Users(self)
         self.stops: dict[Process, asyncio.Event] = {}
         self.processes: dict[str, list[Process]] = {"worker": [], "dispatcher": [], "api": []}
@@ -256,7 +257,7 @@ class World:
         stop = self.stops[process] = asyncio.Event()
         make_variants = MakeVariants(
             store=self.store,
-            engine=SimulatedEngine(self.faults),
+            engine=SimulatedEngine(self.faults, slow_seconds=2 * LEASE_SECONDS),
             scratch=self.scratch,
             recipe=RECIPE,
             max_bytes=MAX_BYTES,
@@ -289,7 +290,10 @@ class World:
             relay_outbox=RelayOutbox(relay=database.relay, publisher=self.broker),
             recover_leases=RecoverLeases(database=database, ids=self.ids, policy=POLICY),
             requeue_silent=RequeueSilent(
-                database=database, overview=database.overview, policy=POLICY
+                database=database,
+                overview=database.overview,
+                policy=POLICY,
+                window=self.requeue_window,
             ),
             expire_uploads=ExpireUploads(database=database),
             sweep_objects=SweepObjects(database=database, store=self.store),
@@ -341,6 +345,10 @@ class World:
             if consumer.queue is Queue.PROCESS:
                 consumer.deaf = True
                 return
+
+    def _on_queue_lost(self) -> None:
+        self.trace("queue lost")
+        self.broker.lose_queue()
 
     def _on_worker_stopped(self) -> None:
         """SIGTERM."""
