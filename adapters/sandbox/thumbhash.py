@@ -8,12 +8,21 @@ needs a tenth of the work of the textbook double sum.
 
 import math
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import mul
+from functools import cache
+from operator import add, mul, sub
 
 EDGE_MAX = 100
+_MAX_8 = 255
 
-Plane = list[list[float]]
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Rows of samples. They are whole numbers where they can be: `unit` stands for 1."""
+
+    rows: list[Sequence[float]]
+    unit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +79,57 @@ def average_color(rgba: bytes) -> str:
     weight = sum(alphas)
     if not weight:
         return "#ffffff"
-    means = [_half_up(sum(map(mul, rgba[i::4], alphas)) / weight) for i in range(3)]
+    means = [_half_up(_total(rgba[i::4], alphas) / weight) for i in range(3)]
     return "#" + bytes(means).hex()
 
 
-def _planes(width: int, height: int, rgba: bytes) -> tuple[list[Plane], bool]:
+def _total(values: bytes, alphas: bytes) -> int:
+    """The sum of the values, each times its alpha."""
+    return sum(values) * _MAX_8 if _all_opaque(alphas) else sum(map(mul, values, alphas))
+
+
+def _all_opaque(alphas: bytes) -> bool:
+    return alphas.count(_MAX_8) == len(alphas)
+
+
+def _planes(width: int, height: int, rgba: bytes) -> tuple[list[_Plane], bool]:
     """Luminance, yellow-blue, red-green and alpha; transparent parts take the mean colour."""
-    alphas = [a / 255 for a in rgba[3::4]]
-    weight = sum(alphas)
-    opaque = weight >= width * height
-    channels: list[list[float]] = []
-    for values in (rgba[0::4], rgba[1::4], rgba[2::4]):
-        mean = sum(map(mul, values, alphas)) / (255 * weight) if weight else 0.0
-        channels.append([mean * (1 - a) + a * v / 255 for v, a in zip(values, alphas, strict=True)])
-    light: list[float] = []
-    yellow: list[float] = []
-    red: list[float] = []
-    for r, g, b in zip(*channels, strict=True):
-        light.append((r + g + b) / 3)
-        yellow.append((r + g) / 2 - b)
-        red.append(r - g)
-    rows = [
-        [plane[y * width : (y + 1) * width] for y in range(height)]
-        for plane in (light, yellow, red, alphas)
+    alphas = rgba[3::4]
+    opaque = _all_opaque(alphas)
+    channels: list[Sequence[float]] = [rgba[i::4] for i in range(3)]
+    if not opaque:
+        channels = [_over_mean(rgba[i::4], alphas) for i in range(3)]
+    red, green, blue = channels
+    both = list(map(add, red, green))
+    samples: list[tuple[Sequence[float], int]] = [
+        (list(map(add, both, blue)), 3),  # (r + g + b) / 3
+        (list(map(sub, both, map(add, blue, blue))), 2),  # (r + g) / 2 - b
+        (list(map(sub, red, green)), 1),
+        (alphas, 1),
     ]
-    return rows, opaque
+    planes = [
+        _Plane([plane[y * width : (y + 1) * width] for y in range(height)], unit * _MAX_8)
+        for plane, unit in samples
+    ]
+    return planes, opaque
 
 
-def _transform(plane: Plane, across: int, down: int) -> _Channel:
+def _over_mean(values: bytes, alphas: bytes) -> list[float]:
+    """The channel laid over its own mean, 0 to 255."""
+    weight = sum(alphas)
+    mean = _total(values, alphas) / weight if weight else 0.0
+    return [mean + (v - mean) * a / _MAX_8 for v, a in zip(values, alphas, strict=True)]
+
+
+def _transform(plane: _Plane, across: int, down: int) -> _Channel:
     """The lowest frequencies, those with cx * down < across * (down - cy)."""
-    height, width = len(plane), len(plane[0])
+    rows = plane.rows
+    height, width = len(rows), len(rows[0])
     waves_x, waves_y = _cosines(width, across), _cosines(height, down)
-    columns = [[sum(map(mul, row, wave)) for row in plane] for wave in waves_x]
+    columns: list[list[float]] = [[sum(row) for row in rows]]  # the first wave is 1 throughout
+    columns += [[sum(map(mul, row, wave)) for row in rows] for wave in waves_x[1:]]
     found = [
-        sum(map(mul, columns[cx], waves_y[cy])) / (width * height)
+        sum(map(mul, columns[cx], waves_y[cy])) / (width * height * plane.unit)
         for cy in range(down)
         for cx in range(across)
         if cx * down < across * (down - cy)
@@ -115,6 +141,7 @@ def _transform(plane: Plane, across: int, down: int) -> _Channel:
     return _Channel(mean, waves, scale)
 
 
+@cache
 def _cosines(length: int, count: int) -> list[list[float]]:
     return [
         [math.cos(math.pi / length * k * (i + 0.5)) for i in range(length)] for k in range(count)
