@@ -32,7 +32,7 @@ def run(decoder: Decoder, features: SandboxFeatures, server: int, orders: int, a
     """
     gc.disable()
     try:
-        _forget_terminal()
+        _stand_alone()
         order = messages.decode_order(_read_line(orders))
         source, outputs = _open_files(order)
         die_with(server)
@@ -156,8 +156,12 @@ def _check_pixels(picture: Picture, caps: messages.Caps) -> None:
         )
 
 
-def _forget_terminal() -> None:
-    os.setsid()
+def _stand_alone() -> None:
+    """A process group of its own, signals as they are for any process, no standard files.
+
+    There is no terminal to leave: the forkserver is in a session of its own.
+    """
+    os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from adapters.sandbox.child import EXIT_BROKEN, run
 from adapters.sandbox.decoder import Decoder
-from adapters.sandbox.lockdown import sandbox_features
+from adapters.sandbox.lockdown import prepare, sandbox_features
 
 FRAME = struct.Struct("!BQiQ")  # operation, number of the child, pid or wait status, peak bytes
 
@@ -43,6 +43,7 @@ def main(control: socket.socket, module: str) -> None:
     """Serve until the worker is gone. `module` is that of the decoder."""
     decoder: Decoder = importlib.import_module(module).DECODER
     decoder.preload()
+    prepare()
     _check_threads()
     gc.collect()
     gc.freeze()  # the collector would write to, and so copy, pages shared with the children
@@ -138,7 +139,7 @@ def _wake_up(_number: int, _frame: FrameType | None) -> None:
 
 
 def _kill(pid: int) -> None:
-    """End a child and its process group; before its setsid(2) it has no group of its own."""
+    """End a child and its process group; before its setpgid(2) it has no group of its own."""
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from adapters.sandbox.libc import PR_GET_SECCOMP, PR_SET_SECCOMP, prctl
@@ -24,6 +25,7 @@ _OFFSET_NR, _OFFSET_ARCH, _OFFSET_ARGS = 0, 4, 16  # struct seccomp_data, little
 _X32_BIT = 0x40000000  # x86-64 has a second table of calls above this
 _CLONE_THREAD = 0x10000
 _PROT_EXEC = 0x4
+_OWN_PID = 0xFFFFFFFF  # stands for the number of the process, until it is known
 
 # Numbers from the kernel's syscall_64.tbl (x86-64) and asm-generic/unistd.h (aarch64).
 _X86_64: Final[Mapping[str, int]] = {
@@ -83,14 +85,28 @@ def available() -> bool:
     return True
 
 
+def prepare() -> None:
+    """Make the filter, so that children which are forked later need not."""
+    _filter()
+
+
 def install() -> None:
     """Filter this process from now on; it cannot be undone. Needs no_new_privs."""
-    instructions = _program()
-    filters = (_SockFilter * len(instructions))(
-        *(_SockFilter(i.code, i.yes, i.no, i.constant) for i in instructions)
-    )
-    program = _SockFprog(len(instructions), filters)
+    filters, own_pid = _filter()
+    filters[own_pid].k = os.getpid()
+    program = _SockFprog(len(filters), filters)
     prctl(PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program))
+
+
+@cache
+def _filter() -> "tuple[ctypes.Array[_SockFilter], int]":
+    """The filter, and at which place the number of the filtered process belongs into it."""
+    program = _program()
+    filters = (_SockFilter * len(program))(
+        *(_SockFilter(i.code, i.yes, i.no, i.constant) for i in program)
+    )
+    [own_pid] = [place for place, i in enumerate(program) if i.constant == _OWN_PID]
+    return filters, own_pid
 
 
 def _program() -> list[_Instruction]:
@@ -105,7 +121,7 @@ def _program() -> list[_Instruction]:
     ]
     special = {
         "clone": _when_argument(calls["clone"], 0, _JSET, _CLONE_THREAD),
-        "tgkill": _when_argument(calls["tgkill"], 0, _JEQ, os.getpid()),
+        "tgkill": _when_argument(calls["tgkill"], 0, _JEQ, _OWN_PID),
         "prlimit64": _when_argument(calls["prlimit64"], 0, _JEQ, 0),
         "mmap": _unless_argument(calls["mmap"], 2, _PROT_EXEC),
         "mprotect": _unless_argument(calls["mprotect"], 2, _PROT_EXEC),

@@ -140,6 +140,21 @@ async def test_a_cancelled_render_leaves_no_child(engine: SandboxedEngine) -> No
     assert not await _children(engine.forkserver_pid)
 
 
+async def test_a_child_leads_a_group_of_its_own_and_is_the_first_to_go_when_memory_runs_out(
+    engine: SandboxedEngine,
+) -> None:
+    async def settled(child: int) -> bool:
+        score = Path(f"/proc/{child}/oom_score_adj").read_text().strip()
+        return os.getpgid(child) == child and score == "1000"
+
+    task = asyncio.ensure_future(code(engine, photo("sleep_for_ever"), "image/jpeg"))
+    [child] = await eventually(lambda: _children(engine.forkserver_pid))
+    await eventually(lambda: settled(child))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_dead_forkserver_is_replaced(engine: SandboxedEngine) -> None:
     task = asyncio.ensure_future(code(engine, photo("sleep_for_ever"), "image/jpeg"))
     pid = engine.forkserver_pid
