@@ -14,12 +14,12 @@ Frame = Any  # a pyvips.Image
 Damaged = cast("type[Exception]", pyvips.Error)
 
 _LOADERS = {
-    Kind.JPEG: ("VipsForeignLoadJpeg", "jpegload_buffer"),
-    Kind.PNG: ("VipsForeignLoadPng", "pngload_buffer"),
-    Kind.WEBP: ("VipsForeignLoadWebp", "webpload_buffer"),
-    Kind.GIF: ("VipsForeignLoadNsgif", "gifload_buffer"),
-    Kind.AVIF: ("VipsForeignLoadHeif", "heifload_buffer"),
-    Kind.TIFF: ("VipsForeignLoadTiff", "tiffload_buffer"),
+    Kind.JPEG: ("VipsForeignLoadJpeg", "jpegload_source"),
+    Kind.PNG: ("VipsForeignLoadPng", "pngload_source"),
+    Kind.WEBP: ("VipsForeignLoadWebp", "webpload_source"),
+    Kind.GIF: ("VipsForeignLoadNsgif", "gifload_source"),
+    Kind.AVIF: ("VipsForeignLoadHeif", "heifload_source"),
+    Kind.TIFF: ("VipsForeignLoadTiff", "tiffload_source"),
 }
 _vips = cast("Any", pyvips)
 
@@ -55,9 +55,13 @@ def rehearse() -> None:
 
 
 def load(data: bytes, kind: Kind, **options: object) -> Frame:
-    """The picture, its header read; pixels come when they are asked for, top to bottom, once."""
+    """The picture, its header read; pixels come when they are asked for, top to bottom, once.
+
+    `data` is read where it lies, so keep it as long as the picture; a buffer would be copied.
+    """
     _, function = _LOADERS[kind]
-    return getattr(_vips.Image, function)(data, access="sequential", fail_on="error", **options)
+    source = _vips.Source.new_from_memory(data)
+    return getattr(_vips.Image, function)(source, access="sequential", fail_on="error", **options)
 
 
 def from_memory(pixels: bytes, width: int, height: int, bands: int) -> Frame:

@@ -97,10 +97,10 @@ class VipsPicture(Picture):
         """The frames, upright, already at the scale of the largest variant."""
         if self._wants_motion:
             return self._read_film(target)
-        options: dict[str, object] = {}
-        if self._kind is Kind.JPEG:
-            options["shrink"] = self._shrink(target)
-        return Film(frames=(self._upright(load(self._data, self._kind, **options), target),))
+        shrink = self._shrink(target) if self._kind is Kind.JPEG else 1
+        # The header's frame is good for the pixels too, if they are wanted as they are.
+        frame = self._header if shrink == 1 else load(self._data, self._kind, shrink=shrink)
+        return Film(frames=(self._upright(frame, target),))
 
     def _read_film(self, target: Size) -> Film[Frame]:
         strip = load(self._data, self._kind, n=-1)
