@@ -13,7 +13,7 @@ from adapters.vips.colour import PROFILE, to_srgb
 from adapters.vips.library import Damaged, Frame, bare, get, load
 from adapters.vips.memory import estimate
 from adapters.vips.modes import to_working, without_needless_alpha
-from adapters.vips.tools import VipsTools, scaled
+from adapters.vips.tools import VipsTools
 from domain.errors import ProcessingFailed
 from domain.failure import FailureCode
 from domain.parts import Placeholder
@@ -129,7 +129,7 @@ class VipsPicture(Picture):
     def _upright(self, frame: Frame, target: Size) -> Frame:
         """Scaled, then turned: the same pixels as the other way round, for less work."""
         working = to_working(frame, png_gamma(self._data) if self._kind is Kind.PNG else None)
-        return _turned(bare(scaled(working, self._lying(target))), self._orientation)
+        return _turned(bare(self._tools.scaled(working, self._lying(target))), self._orientation)
 
     def _lying(self, size: Size) -> Size:
         """An upright size as the file has it, or the other way round."""
