@@ -39,6 +39,8 @@ from domain.parts import Placeholder
 A = TypeVar("A", bound=Answer)
 _log = logging.getLogger(__name__)
 _NO_START = "Decoders do not start: the image library is missing or broken; see the lines above."
+# Less is copied and hashed in less time than it takes to have a thread do it.
+_COLLECTED_AT_ONCE_BYTES = 128 << 10
 
 
 class SandboxedEngine(ImageEngine):
@@ -143,7 +145,7 @@ class _Session:
             self._stages["decode"] = decoded.seconds
             self._inspector.decoded(decoded)
             while not isinstance(answer := await self._expect(Finished, Done), Done):
-                on_variant(await asyncio.to_thread(self._inspector.collect, answer))
+                on_variant(await self._collected(answer))
                 self._stages[f"resize.{answer.name}"] = answer.resize_seconds
                 self._stages[f"encode.{answer.name}"] = answer.encode_seconds
         self._inspector.check_complete()
@@ -155,6 +157,11 @@ class _Session:
             placeholder=Placeholder(thumbhash=answer.thumbhash, average_color=answer.average_color),
             stages=self._stages,
         )
+
+    async def _collected(self, answer: Finished) -> RenderedFile:
+        if answer.bytes <= _COLLECTED_AT_ONCE_BYTES:
+            return self._inspector.collect(answer)
+        return await asyncio.to_thread(self._inspector.collect, answer)
 
     @asynccontextmanager
     async def _admitted(self, needs: int) -> AsyncGenerator[None]:

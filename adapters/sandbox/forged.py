@@ -14,6 +14,8 @@ from domain.failure import FailureCode
 from domain.recipe import CONTENT_TYPES, OutputFormat, VariantSpec
 
 _CHUNK_BYTES = 1 << 20
+# Non-blocking, should the child have put a pipe in the place of the file.
+_INPUT_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _AUTO = frozenset({OutputFormat.JPEG, OutputFormat.WEBP, OutputFormat.PNG})
 _REPORTABLE = frozenset(
     {
@@ -58,16 +60,16 @@ class Inspector:
         if answer.content_type not in _content_types(spec):
             raise Forged(f"variant {spec.name} is {answer.content_type!r}")
         path = self._folder / spec.name
-        size, sha256 = self._copy(self._folder / (spec.name + PART), path, answer.content_type)
-        if size != answer.bytes:
-            raise Forged(f"variant {spec.name} has {size} bytes, not {answer.bytes}")
+        if answer.bytes > self._max_bytes:
+            raise Forged(f"variant {spec.name} is larger than {self._max_bytes} bytes")
+        sha256 = _copy(self._folder / (spec.name + PART), path, answer)
         return RenderedFile(
             name=spec.name,
             path=path,
             content_type=answer.content_type,
             width=answer.width,
             height=answer.height,
-            bytes=size,
+            bytes=answer.bytes,
             sha256=sha256,
         )
 
@@ -82,22 +84,26 @@ class Inspector:
         if self._expected:
             raise Forged(f"variants are missing: {', '.join(self._expected)}")
 
-    def _copy(self, source: Path, target: Path, content_type: str) -> tuple[int, str]:
-        digest, size = hashlib.sha256(), 0
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file, target.open("xb") as copy:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                raise Forged(f"{source.name} is not an ordinary file")
-            while chunk := file.read(_CHUNK_BYTES):
-                if size == 0:
-                    _check_signature(chunk, content_type)
-                size += len(chunk)
-                if size > self._max_bytes:
-                    raise Forged(f"{source.name} is larger than {self._max_bytes} bytes")
-                digest.update(chunk)
-                copy.write(chunk)
-        return size, digest.hexdigest()
+
+def _copy(source: Path, target: Path, answer: Finished) -> str:
+    """Copy what the answer promises, and not a byte more; returns its SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(source, _INPUT_FLAGS)
+    with os.fdopen(descriptor, "rb") as file, target.open("xb") as copy:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise Forged(f"{source.name} is not an ordinary file")
+        while chunk := file.read(_CHUNK_BYTES):
+            if size == 0:
+                _check_signature(chunk, answer.content_type)
+            size += len(chunk)
+            if size > answer.bytes:
+                break
+            digest.update(chunk)
+            copy.write(chunk)
+    if size != answer.bytes:
+        raise Forged(f"variant {answer.name} has not the {answer.bytes} bytes it should have")
+    return digest.hexdigest()
 
 
 def _check_signature(head: bytes, content_type: str) -> None:

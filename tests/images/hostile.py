@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from adapters.pillow.decoder import DECODER as PILLOW
@@ -156,6 +157,19 @@ def fill_the_disk() -> None:
     raise Found("no limit on what can be written")
 
 
+def having_written(data: bytes, attack: Callable[[], None]) -> Callable[[], None]:
+    """The attack, after these bytes have gone into every variant's file."""
+
+    def both() -> None:
+        for descriptor in range(3, 32):
+            with suppress(OSError):
+                os.lseek(descriptor, 0, os.SEEK_SET)  # pipes can't
+                os.write(descriptor, data)
+        attack()
+
+    return both
+
+
 def forged(**answer: object) -> Callable[[], None]:
     decoded = {"type": "Decoded", "width": 64, "height": 64, "format": "JPEG", "seconds": 0.0}
     lines = json.dumps(decoded).encode() + b"\n" + json.dumps(answer).encode() + b"\n"
@@ -194,6 +208,7 @@ FORGERIES: dict[str, Callable[[], None]] = {
     "a_variant_that_is_too_wide": forged(**{**_FINISHED, "width": 65}),
     "a_variant_of_the_wrong_type": forged(**{**_FINISHED, "content_type": "text/html"}),
     "a_variant_that_was_not_written": forged(**_FINISHED),
+    "a_variant_that_is_longer_than_it_says": having_written(PNG, forged(**_FINISHED)),
     "a_result_without_variants": forged(**_DONE),
     "a_failure_that_is_not_its_business": say(
         b'{"type":"Failed","code":"original-missing","detail":"No."}\n'
