@@ -1,7 +1,8 @@
 """A decoder that has been taken over: it does what the photo says.
 
 Runs in the forkserver's children only. A photo that starts with `ATTACK` names one of the
-functions below; every other photo is decoded by Pillow, in the same process tree.
+functions below; every other photo is decoded by a real library, in the same process tree: by
+Pillow if this module is the decoder, by libvips if `hostile_vips` is.
 """
 
 import ctypes
@@ -286,16 +287,20 @@ class HostilePicture(Picture):
 
 
 class HostileDecoder(Decoder):
-    threads = False
-    damage = PILLOW.damage
+    """May do what the real decoder may, no more and no less."""
+
+    def __init__(self, real: Decoder) -> None:
+        self._real = real
+        self.threads = real.threads
+        self.damage = real.damage
 
     def preload(self) -> None:
-        PILLOW.preload()
+        self._real.preload()
 
     def open(self, data: bytes, kind: Kind, recipe: Recipe, caps: Caps) -> Picture:
         if not data.startswith(ATTACK):
-            return PILLOW.open(data, kind, recipe, caps)
+            return self._real.open(data, kind, recipe, caps)
         return HostilePicture(ATTACKS[data.removeprefix(ATTACK).decode()])
 
 
-DECODER = HostileDecoder()
+DECODER = HostileDecoder(PILLOW)

@@ -51,9 +51,9 @@ REFUSED = [
 DEADLY = ["stop_itself", "abort", "leave_early"]
 
 
-@pytest.fixture(scope="module")
-async def engine() -> AsyncGenerator[SandboxedEngine]:
-    hostile = SandboxedEngine("tests.images.hostile", LIMITS)
+@pytest.fixture(scope="module", params=["hostile", "hostile_vips"])
+async def engine(request: pytest.FixtureRequest) -> AsyncGenerator[SandboxedEngine]:
+    hostile = SandboxedEngine(f"tests.images.{request.param}", LIMITS)
     await hostile.open()
     yield hostile
     await hostile.close()
