@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import yaml
 
-from entrypoints.settings import Settings
+from entrypoints.settings import Engine, Settings
 
 ROOT = Path(__file__).parents[2]
 OURS = ("migrate", "api", "worker", "dispatcher")
@@ -72,6 +72,15 @@ def test_every_port_is_open_to_this_machine_only() -> None:
 
 def test_a_service_that_was_scaled_has_no_name_of_its_own() -> None:
     assert all("container_name" not in service for service in compose()["services"].values())
+
+
+def test_the_containers_have_both_image_engines_and_take_the_faster_one() -> None:
+    """Both pass every test of tests/images; docs/images.md says what each costs and refuses."""
+    assert "-r vips.txt" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    locked = (ROOT / "requirements" / "vips.txt").read_text(encoding="utf-8")
+    assert re.findall(r"^(pillow|pyvips)==", locked, re.MULTILINE) == ["pillow", "pyvips"]
+    for name in OURS:
+        assert compose()["services"][name]["environment"]["IMAGE_ENGINE"] == Engine.VIPS, name
 
 
 def test_the_image_is_not_run_by_root() -> None:
