@@ -24,6 +24,8 @@ ANSWER_SECONDS = 6.0  # the longest that a client may have to wait for a 503
 HEAL_SECONDS = 2 * OUTAGE_SECONDS
 STOP_SECONDS = 22.0  # the grace time that is the default, and two seconds
 COMPLAINTS_MAX = 40  # of one process, in one outage
+NOTICE_SECONDS = 4.5  # a check each 2 s, 1 s for its answer, and a busy machine
+PROBE_SECONDS = 0.05
 PHOTOS = [draw(number, width=320, height=240) for number in range(300, 307)]
 
 faults = pytest.mark.parametrize("fault", [Link.cut, Link.swallow], ids=["down", "half-open"])
@@ -47,8 +49,10 @@ async def system(
         yield opened
 
 
-async def outage(system: System, link: Link, fault: Callable[[Link], None]) -> Outage:
-    """What holds for every server: each photo ends READY, by itself, and the logs stay short."""
+async def outage(system: System, link: Link, fault: Callable[[Link], None], server: str) -> Outage:
+    """What holds for every server: each photo ends READY, by itself, the logs stay short, and
+    whoever needs the server says that it is away, by metrics and probes that never wait for it.
+    """
     pids = [process.pid for process in system.processes.values()]
     seen = await suffer(system, link, lambda: fault(link), seconds=OUTAGE_SECONDS, photos=PHOTOS)
     print(seen)
@@ -58,6 +62,13 @@ async def outage(system: System, link: Link, fault: Callable[[Link], None]) -> O
     assert max(seen.complaints.values()) <= COMPLAINTS_MAX, seen.complaints
     assert pids == [process.pid for process in system.processes.values() if process.running]
     assert all(probe.retry_after for probe in seen.probes if probe.status == 503)
+    needed_by = set(system.processes) - ({"api"} if server == "rabbitmq" else set())
+    assert {name for name, said in seen.pages.items() if server in said.noticed} == needed_by
+    for said in seen.pages.values():
+        assert said.noticed.get(server, 0.0) < NOTICE_SECONDS
+        assert said.probe_seconds < PROBE_SECONDS
+        assert said.statuses["/health/live", 503] == 0
+        assert (said.statuses["/health/ready", 503] > 0) == (server in said.noticed)
     await no_photo_waits(system)
     assert await dead_letters(system) == []
     for process in system.processes.values():
@@ -76,7 +87,7 @@ def nobody_paid(seen: Outage) -> bool:
 async def test_without_the_broker_photos_are_accepted_and_ready_afterwards(
     system: System, links: Links, fault: Callable[[Link], None]
 ) -> None:
-    seen = await outage(system, links.broker, fault)
+    seen = await outage(system, links.broker, fault, "rabbitmq")
     assert nobody_paid(seen)
     assert set(seen.statuses("/upload-url")) == {201}
     assert set(seen.statuses("/complete-upload")) == {202}
@@ -87,7 +98,7 @@ async def test_without_the_broker_photos_are_accepted_and_ready_afterwards(
 async def test_without_the_database_clients_are_told_to_come_back(
     system: System, links: Links, fault: Callable[[Link], None]
 ) -> None:
-    seen = await outage(system, links.database, fault)
+    seen = await outage(system, links.database, fault, "postgres")
     for call in ("/upload-url", "/complete-upload", "/media"):
         assert set(seen.statuses(call)) == {503}
 
@@ -96,7 +107,7 @@ async def test_without_the_database_clients_are_told_to_come_back(
 async def test_without_the_store_completion_is_refused_and_no_attempt_is_charged(
     system: System, links: Links, fault: Callable[[Link], None]
 ) -> None:
-    seen = await outage(system, links.store, fault)
+    seen = await outage(system, links.store, fault, "minio")
     assert nobody_paid(seen)
     assert set(seen.statuses("/upload-url")) == {201}
     assert set(seen.statuses("/complete-upload")) == {503}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from entrypoints.client import Document
+from tests.support.lookout import Testimony, looking_out
 from tests.support.ordeal import put_patiently
 from tests.support.systems import Servers, System
 from tests.support.toxiproxy import Link
@@ -53,6 +54,7 @@ class Outage:
     photos: list[Document] = field(default_factory=list[Document])
     healed_seconds: float = 0.0
     complaints: dict[str, int] = field(default_factory=dict[str, int])
+    pages: dict[str, Testimony] = field(default_factory=dict[str, Testimony])
 
     def statuses(self, call: str) -> Counter[int]:
         return Counter(probe.status for probe in self.probes if probe.call == call)
@@ -66,8 +68,14 @@ class Outage:
         answers = "; ".join(f"{call} {dict(self.statuses(call))}" for call in calls)
         return (
             f"{answers}; slowest answer {self.slowest_seconds:.1f} s; {len(self.photos)} photos, "
-            f"healed after {self.healed_seconds:.1f} s; warnings {self.complaints}"
+            f"healed after {self.healed_seconds:.1f} s; warnings {self.complaints}; "
+            f"gauges {self._gauges()}; probes "
+            f"{1000 * max(said.probe_seconds for said in self.pages.values()):.0f} ms"
         )
+
+    def _gauges(self) -> str:
+        said = [(name, *one) for name, said in self.pages.items() for one in said.noticed.items()]
+        return ", ".join(f"{name} {server} {seconds:.1f} s" for name, server, seconds in said)
 
 
 async def suffer(
@@ -88,12 +96,14 @@ async def suffer(
     promised = await _tickets(system, rest[len(rest) // 2 :])
     for ticket in promised:
         await client.complete(ticket)
+    await system.whole()
     before = {name: _complaints(system, name) for name in system.processes}
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
     async with AsyncExitStack() as stack:
         stack.callback(link.mend)
         await asyncio.to_thread(fault)
+        outage.pages = await stack.enter_async_context(looking_out(system))
         while clock() < end:
             promised += await _try_all_calls(system, outage, first, waiting, promised[0])
             await asyncio.sleep(PROBE_PAUSE_SECONDS)
