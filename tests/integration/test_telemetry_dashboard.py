@@ -39,7 +39,7 @@ def embedded() -> Generator[Embedded]:
 def prometheus(embedded: Embedded) -> Generator[Prometheus]:
     if Prometheus.find() is None:
         pytest.skip(f"prometheus is missing: {Prometheus.how_to_get}")
-    server = Prometheus({"pipeline-worker": f"127.0.0.1:{embedded.metrics_port}"})
+    server = Prometheus({"pipeline-worker": [f"127.0.0.1:{embedded.metrics_port}"]})
     try:
         server.start()
         yield server

@@ -1,9 +1,10 @@
-"""A Prometheus that scrapes every second, and an embedded pipeline for it to scrape."""
+"""A Prometheus that scrapes often, and an embedded pipeline for it to scrape."""
 
 import json
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,18 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 
 class Prometheus(Server):
-    """`targets` maps a job to the host and port of its metrics page."""
+    """`targets` maps a job to host and port of its metrics pages, scraped `every_seconds`."""
 
     name = "prometheus"
     how_to_get = "apt-get install prometheus"
 
-    def __init__(self, targets: dict[str, str]) -> None:
+    def __init__(self, targets: Mapping[str, Sequence[str]], *, every_seconds: int = 1) -> None:
         super().__init__()
         jobs = [
-            {"job_name": job, "static_configs": [{"targets": [address]}]}
-            for job, address in targets.items()
+            {"job_name": job, "static_configs": [{"targets": list(addresses)}]}
+            for job, addresses in targets.items()
         ]
-        every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        every = dict.fromkeys(("scrape_interval", "evaluation_interval"), f"{every_seconds}s")
         # JSON is YAML.
         config = {"global": every, "rule_files": [str(RULES)], "scrape_configs": jobs}
         (self.folder / "prometheus.yml").write_text(json.dumps(config))
