@@ -1,11 +1,6 @@
 """What Jaeger shows of one photo that went through real processes, one of which was killed."""
 
-import asyncio
-import json
-import urllib.error
-import urllib.request
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import pytest
 
@@ -16,12 +11,10 @@ from tests.e2e.sending import accepted, finished
 from tests.support.servers import Jaeger
 from tests.support.services import Services
 from tests.support.systems import SYSTEM_NAMES, System, running
+from tests.support.traces import process_spans, whole_trace
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-
-EXPORT_SECONDS = 30.0
-Span = dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=SYSTEM_NAMES)
@@ -47,7 +40,7 @@ async def test_the_way_from_completion_to_ready_is_one_trace(
     system: System, jaeger: Jaeger
 ) -> None:
     document = await finished(system, draw(600))
-    spans = await spans_of(jaeger, document["trace_id"], attempt=1)
+    spans = await whole_trace(jaeger, document["trace_id"], attempt=1)
     names = {span["operationName"]: span for span in spans}
     request = next(span for span in spans if span["parent"] is None)
     assert request["tags"]["url.path"] == "/complete-upload"
@@ -68,46 +61,13 @@ async def test_the_take_over_of_a_killed_worker_is_part_of_the_same_trace(
     )
     trace_id = (await system.client().media(media_id))["trace_id"]
     # The request's own span has left the process that is about to die.
-    await spans_of(jaeger, trace_id, attempt=0)
+    await whole_trace(jaeger, trace_id, attempt=0)
     worker.kill()
     document = await system.client().finished(media_id)
     outcomes = [attempt["outcome"] for attempt in document["attempts"]]
     assert outcomes == ["lease-lost", "succeeded"]
-    spans = await spans_of(jaeger, document["trace_id"], attempt=2)
+    spans = await whole_trace(jaeger, document["trace_id"], attempt=2)
     roots = [span for span in spans if span["parent"] is None]
     assert [root["tags"]["url.path"] for root in roots] == ["/complete-upload"]
     (winner,) = process_spans(spans, 2)
     assert winner["parent"] == roots[0]["spanID"]
-
-
-async def spans_of(jaeger: Jaeger, trace_id: str, *, attempt: int) -> list[Span]:
-    """The spans of a trace, once those of the request and of this attempt have arrived."""
-
-    async def ask() -> list[Span]:
-        return await asyncio.to_thread(_ask, jaeger, trace_id)
-
-    def complete(spans: list[Span]) -> bool:
-        whole = any(span["parent"] is None for span in spans)
-        return whole and (attempt == 0 or bool(process_spans(spans, attempt)))
-
-    return await eventually(ask, until=complete, seconds=EXPORT_SECONDS)
-
-
-def process_spans(spans: list[Span], attempt: int) -> list[Span]:
-    """Deliveries that led to this attempt; one that found nothing to do names none."""
-    deliveries = [span for span in spans if span["operationName"] == "process media.process"]
-    return [span for span in deliveries if span["tags"].get("media.attempt") == attempt]
-
-
-def _ask(jaeger: Jaeger, trace_id: str) -> list[Span]:
-    try:
-        with urllib.request.urlopen(f"{jaeger.query_url}/api/traces/{trace_id}") as answer:
-            (trace,) = json.load(answer)["data"]
-    except urllib.error.HTTPError as error:
-        error.close()
-        return []
-    for span in trace["spans"]:
-        parents = [r["spanID"] for r in span["references"] if r["refType"] == "CHILD_OF"]
-        span["parent"] = parents[0] if parents else None
-        span["tags"] = {tag["key"]: tag["value"] for tag in span["tags"]}
-    return trace["spans"]

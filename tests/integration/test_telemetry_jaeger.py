@@ -1,10 +1,7 @@
 """A photo's way, as Jaeger tells it when it is asked."""
 
-import json
-import urllib.request
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind
@@ -17,6 +14,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.servers import Jaeger
 from tests.support.sets import fresh_database
 from tests.support.telemetry import WatchedPipeline
+from tests.support.traces import Span, spans_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -40,16 +38,11 @@ def telemetry(jaeger: Jaeger) -> Generator[Telemetry]:
     telemetry.shutdown()
 
 
-def spans_of(jaeger: Jaeger, trace_id: str) -> list[dict[str, Any]]:
-    """The spans of a trace, each with its tags as a dict and its parent's name."""
-    with urllib.request.urlopen(f"{jaeger.query_url}/api/traces/{trace_id}") as answer:
-        (trace,) = json.load(answer)["data"]
-    names = {span["spanID"]: span["operationName"] for span in trace["spans"]}
-    for span in trace["spans"]:
-        parents = [r["spanID"] for r in span["references"] if r["refType"] == "CHILD_OF"]
-        span["parent"] = names[parents[0]] if parents else None
-        span["tags"] = {tag["key"]: tag["value"] for tag in span["tags"]}
-    return trace["spans"]
+def named_spans_of(jaeger: Jaeger, trace_id: str) -> list[Span]:
+    """The spans of a trace, each with its parent's name for its id."""
+    spans = spans_of(jaeger, trace_id)
+    names = {span["spanID"]: span["operationName"] for span in spans}
+    return [{**span, "parent": names.get(span["parent"])} for span in spans]
 
 
 async def test_one_trace_leads_from_the_request_over_a_retry_to_ready(
@@ -75,7 +68,7 @@ async def test_one_trace_leads_from_the_request_over_a_retry_to_ready(
     assert await eventually(again) == "retrying"
     assert telemetry.shutdown() is True
 
-    spans = spans_of(jaeger, trace_id)
+    spans = named_spans_of(jaeger, trace_id)
     tree = {(span["operationName"], span["parent"]) for span in spans}
     assert {
         ("POST", None),
