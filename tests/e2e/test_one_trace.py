@@ -1,17 +1,18 @@
 """What Jaeger shows of one photo that went through real processes, one of which was killed."""
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
 from domain.lifecycle import State
 from tests.e2e.asking import stored
 from tests.e2e.photos import draw
-from tests.e2e.sending import accepted, finished
+from tests.e2e.sending import accepted, finished, uploaded
 from tests.support.servers import Jaeger
 from tests.support.services import Services
 from tests.support.systems import SYSTEM_NAMES, System, running
-from tests.support.traces import process_spans, whole_trace
+from tests.support.traces import process_spans, spans_of, whole_trace
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -71,3 +72,36 @@ async def test_the_take_over_of_a_killed_worker_is_part_of_the_same_trace(
     assert [root["tags"]["url.path"] for root in roots] == ["/complete-upload"]
     (winner,) = process_spans(spans, 2)
     assert winner["parent"] == roots[0]["spanID"]
+
+
+@pytest.mark.parametrize("system", ["production"], indirect=True)
+async def test_a_relay_that_is_killed_and_started_again_does_not_break_the_trace(
+    system: System, jaeger: Jaeger
+) -> None:
+    await system.whole()
+    ticket = await uploaded(system, draw(602))
+    system.dispatcher.kill()
+    await system.client().complete(ticket)
+    document = await system.client().finished(ticket["media_id"])
+    assert document["status"] == "READY", document
+    spans = await whole_trace(jaeger, document["trace_id"], attempt=1)
+    (request,) = (span for span in spans if span["parent"] is None)
+    (process,) = process_spans(spans, 1)
+    assert process["parent"] == request["spanID"]
+
+
+async def test_spans_that_still_wait_are_sent_at_the_end_of_a_process(
+    services: Services, jaeger: Jaeger, tmp_path: Path
+) -> None:
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",
+    }
+    async with running("embedded", services, tmp_path, settings=settings) as system:
+        document = await finished(system, draw(603))
+        assert spans_of(jaeger, document["trace_id"]) == []
+        assert await system.api.stop() == 0
+    spans = await whole_trace(jaeger, document["trace_id"], attempt=1)
+    assert {"POST /complete-upload", "process media.process", "settle media.process"} <= {
+        span["operationName"] for span in spans
+    }

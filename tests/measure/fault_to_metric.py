@@ -70,16 +70,17 @@ async def watch(stage: Stage, prometheus: Prometheus, fault: Fault) -> Seen:
     """Make the fault on a healthy pipeline and wait for its signs, each for some time."""
     await healed(stage)
     await scraped_anew(prometheus, len(stage.system.processes))
-    before = {sign.title: await asked(prometheus, sign) for sign in fault.signs}
-    seen: Seen = dict.fromkeys(before)
+    values = {sign.title: await read(prometheus, sign) for sign in fault.signs}
+    seen: Seen = dict.fromkeys(values)
     async with fault.make(stage):
         began = time.monotonic()
         while None in seen.values() and time.monotonic() < began + PATIENCE_SECONDS:
             for sign in fault.signs:
-                if seen[sign.title] is None and sign.moved(
-                    before[sign.title], await asked(prometheus, sign)
-                ):
+                before, now = values[sign.title], await read(prometheus, sign)
+                moved = any(sign.moved(before.get(one, 0.0), value) for one, value in now.items())
+                if moved and seen[sign.title] is None:
                     seen[sign.title] = time.monotonic() - began
+                values[sign.title] = now
             await asyncio.sleep(POLL_SECONDS)
     return seen
 
@@ -94,10 +95,10 @@ async def scraped_anew(prometheus: Prometheus, processes: int) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def asked(prometheus: Prometheus, sign: Sign) -> float:
-    """The value now; a series that is not there, or not any more, counts as 0."""
-    found = await asyncio.to_thread(prometheus.query, sign.query)
-    return float(found[0]["value"][1]) if found else 0.0
+async def read(prometheus: Prometheus, sign: Sign) -> dict[str, float]:
+    """The values now, by labels. A series that appears with its first event was 0 before it."""
+    found = await asyncio.to_thread(prometheus.query, sign.series)
+    return {str(series["metric"]): float(series["value"][1]) for series in found}
 
 
 def slowest(rounds: Sequence[Seen]) -> Seen:

@@ -31,29 +31,30 @@ LONG_SECONDS = 5.0  # an age that no photo and no message reaches while all is w
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """`query` has one value; `moved` compares it with what it was before the fault."""
+    """`moved` compares the value of one series with the one before it, each time it is read."""
 
     title: str
-    query: str
+    series: str
     moved: Callable[[float, float], bool]
 
 
 def rises(series: str) -> Sign:
-    return Sign(f"`{series}` rises", f"sum({series})", lambda before, now: now > before)
+    """A counter that its process took along when it died does not hide what follows."""
+    return Sign(f"`{series}` rises", series, lambda before, now: now > before)
 
 
 def restarts(job: str) -> Sign:
     series = f'process_start_time_seconds{{job="{job}"}}'
-    return Sign(f"`{series}` changes", f"max({series})", lambda before, now: now > before)
+    return Sign(f"`{series}` changes", series, lambda before, now: now > before)
 
 
 def falls(series: str) -> Sign:
-    return Sign(f"`{series}` is 0", f"min({series})", lambda before, now: now == 0 < before)
+    return Sign(f"`{series}` is 0", series, lambda before, now: now == 0 < before)
 
 
 def old(series: str) -> Sign:
     title = f"`{series}` above {LONG_SECONDS:.0f} s"
-    return Sign(title, f"max({series})", lambda before, now: now > LONG_SECONDS >= before)
+    return Sign(title, series, lambda before, now: now > LONG_SECONDS >= before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
