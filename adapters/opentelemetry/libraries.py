@@ -18,17 +18,21 @@ from opentelemetry.instrumentation.asyncpg import (  # pyright: ignore[reportMis
 from opentelemetry.sdk.trace import TracerProvider
 
 
+# Our span `commit` tells of the last; the others say nothing, and all are two of five queries.
+_BOUNDARIES = frozenset({"BEGIN", "COMMIT", "ROLLBACK"})
+
+
 class _Instrumentor(AsyncPGInstrumentor):
     """Names spans by the first word of a statement, which in `.sql` files follows a comment.
 
     Where nothing is recorded it steps aside: ten queries a photo would each describe a span that
-    nobody will see.
+    nobody will see. It makes none for the boundaries of a transaction either.
     """
 
     _leading_comment_remover = re.compile(r"^(?:\s*(?:--[^\n]*\n|/\*.*?\*/))*", re.DOTALL)
 
     def _do_execute(self, func: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        if trace.get_current_span().is_recording():
+        if trace.get_current_span().is_recording() and args[0] not in _BOUNDARIES:
             return super()._do_execute(func, instance, args, kwargs)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - not annotated
         return func(*args, **kwargs)
 

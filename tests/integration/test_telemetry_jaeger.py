@@ -83,6 +83,7 @@ async def test_one_trace_leads_from_the_request_over_a_retry_to_ready(
         ("settle media.process", "process media.process"),
     } <= tree
     assert not {name for name, _ in tree if name.startswith("send")}
+    assert not {name for name, _ in tree if name in {"BEGIN", "COMMIT", "ROLLBACK"}}
     attempts = [span for span in spans if span["operationName"] == "process media.process"]
     assert sorted(span["tags"]["media.attempt"] for span in attempts) == [1, 2]
     assert {span["tags"]["error.type"] for span in attempts} == {"internal-error"}
