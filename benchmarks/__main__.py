@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import api, growth, latency, overhead, peer, report, throughput
+from benchmarks import api, growth, latency, overhead, peer, report, telemetry, throughput
 from benchmarks.machine import describe
 from benchmarks.photos import big_photo, megapixels, photos
 from benchmarks.process import ROOT
@@ -119,6 +119,11 @@ async def _api(plan: Plan) -> Any:
     return await api.measure(plan.servers, plan.jobs(3000))
 
 
+async def _telemetry(plan: Plan) -> Any:
+    photos = min(24, plan.count)
+    return await telemetry.measure(plan.servers, plan.photos, photos, plan.jobs(800))
+
+
 async def _growth(plan: Plan) -> Any:
     rows = (100, 1000, 10_000) if plan.quick else (100, 10_000, 1_000_000)
     return {
@@ -134,6 +139,7 @@ PARTS: dict[str, Callable[[Plan], Awaitable[Any]]] = {
     "memory": _memory,
     "latency": _latency,
     "api": _api,
+    "telemetry": _telemetry,
     "growth": _growth,
 }
 

@@ -1,5 +1,6 @@
 """A worker of the product, composed with an engine that only copies.
 
+    --name NAME     how the worker calls itself in the attempts of photos
     --no-store      no bytes move and no files are made: what remains is the protocol alone
     --sample FILE   write where the processor time went, by part of the protocol, at the end
     --profile FILE  write the profile of the standard library's cProfile at the end
@@ -42,7 +43,11 @@ from entrypoints.worker import Worker, WorkerLimits
 async def run(options: argparse.Namespace, settings: Settings) -> None:
     bound = listen(settings.api_host, settings.worker_metrics_port, "WORKER_METRICS_PORT")
     configure_logging(
-        service="worker", json=True, secrets=secrets_of(settings), trace_id=current_trace_id
+        service="worker",
+        json=True,
+        level=settings.log_level,
+        secrets=secrets_of(settings),
+        trace_id=current_trace_id,
     )
     endpoint = settings.otel_exporter_otlp_endpoint or None
     telemetry = Telemetry.start("copy-worker", VERSION, roles={Role.WORKER}, otlp_endpoint=endpoint)
@@ -53,17 +58,17 @@ async def run(options: argparse.Namespace, settings: Settings) -> None:
         pages = create_operations_app(
             dependencies=tuple(adapters.dependencies), metrics=telemetry.render_metrics
         )
-        worker = _worker(settings, telemetry, adapters, no_store=options.no_store)
+        worker = _worker(settings, telemetry, adapters, options)
         await asyncio.gather(worker.run(stop), serve(pages, bound, stop, settings.grace_seconds))
 
 
 def _worker(
-    settings: Settings, telemetry: Telemetry, adapters: AdapterSet, *, no_store: bool
+    settings: Settings, telemetry: Telemetry, adapters: AdapterSet, options: argparse.Namespace
 ) -> Worker:
     """As `bootstrap.make_worker` has it, but for the engine."""
     metrics, tracing = telemetry.metrics, telemetry.tracing
     store, engine = adapters.store, CopyEngine()
-    if no_store:
+    if options.no_store:
         store = ObservedStore(NoStore(), metrics, tracing)
         engine = NoEngine(Path(settings.scratch_dir) / "variant")
     make_variants = MakeVariants(
@@ -79,7 +84,9 @@ def _worker(
         make_variants=make_variants,
         ids=adapters.ids,
         policy=settings.retry_policy(),
-        lease=Lease(worker_id=adapters.ids.worker_id(), seconds=settings.lease_seconds),
+        lease=Lease(
+            worker_id=options.name or adapters.ids.worker_id(), seconds=settings.lease_seconds
+        ),
         on_defect=lambda media_id, error: print(media_id, repr(error)),  # noqa: T201 - to the log
     )
     return Worker(
@@ -96,6 +103,7 @@ def _worker(
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--name")
     parser.add_argument("--no-store", action="store_true")
     parser.add_argument("--sample", type=Path)
     parser.add_argument("--profile", type=Path)

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from adapters.minio import MinioStore
@@ -24,7 +25,8 @@ JOB, FILLER = "J", "0"
 BATCH = 50_000
 Make = Callable[[datetime], Media]
 FINISH_SECONDS = 300.0
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"  # not sampled
+SAMPLED = f"{TRACEPARENT[:-2]}01"
 
 _OWN = {
     "id": "ids.id",
@@ -59,10 +61,16 @@ def job_id(number: int, prefix: str = JOB) -> str:
 
 
 async def add_jobs(
-    bench: Bench, count: int, *, first: int = 1, etags: Sequence[str] = ("",)
+    bench: Bench,
+    count: int,
+    *,
+    first: int = 1,
+    etags: Sequence[str] = ("",),
+    traceparent: str = TRACEPARENT,
 ) -> None:
     """`count` photos, UPLOADED and pinned to these ETags in turn; nothing is in the outbox yet."""
-    await _copy(bench, _uploaded, range(first, first + count), prefix=JOB, tags=etags)
+    make = partial(_uploaded, traceparent=traceparent)
+    await _copy(bench, make, range(first, first + count), prefix=JOB, tags=etags)
 
 
 async def add_filler(bench: Bench, first: int, last: int) -> None:
@@ -136,7 +144,7 @@ async def _write_pattern(bench: Bench, make: Make) -> Media:
     return media
 
 
-def _uploaded(now: datetime) -> Media:
+def _uploaded(now: datetime, traceparent: str = TRACEPARENT) -> Media:
     media = Media.request(
         media_id="Z" * 26,
         now=now,
@@ -146,7 +154,7 @@ def _uploaded(now: datetime) -> Media:
         file_name="photo.jpg",
     )
     return media.complete_upload(
-        now=now, policy=POLICY, etag="pattern", size=3_000_000, traceparent=TRACEPARENT
+        now=now, policy=POLICY, etag="pattern", size=3_000_000, traceparent=traceparent
     ).media
 
 

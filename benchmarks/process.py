@@ -67,6 +67,12 @@ class Process:
         self._popen.wait()
 
 
-def product(role: str) -> list[str]:
+def python(module: str, *arguments: str, told: bool = True) -> list[str]:
+    """The command of a module; one that is not `told` runs without its telemetry."""
+    untold = [] if told else ["-m", "benchmarks.untold"]
+    return [sys.executable, *(untold or ["-m"]), module, *arguments]
+
+
+def product(role: str, *, told: bool = True) -> list[str]:
     """The command of one of the product's own processes."""
-    return [sys.executable, "-m", "entrypoints.cli", role]
+    return python("entrypoints.cli", role, told=told)

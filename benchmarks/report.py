@@ -37,6 +37,7 @@ def render(results: dict[str, Any]) -> str:
         "overhead": _overhead,
         "latency": _latency,
         "api": _api,
+        "telemetry": _telemetry,
         "growth": _growth,
         "scale": _scale,
         "memory": _memory,
@@ -162,6 +163,29 @@ def _api(found: dict[str, Any]) -> str:
     ]
     head = ["call", "requests/s", "CPU ms", "p50 ms", "p99 ms"]
     return f"## API, one process\n\n{_table(head, rows)}"
+
+
+def _telemetry(found: dict[str, list[dict[str, Any]]]) -> str:
+    rows = [
+        [
+            job,
+            row["telemetry"],
+            f"{row['cpu_ms']:.2f}",
+            _change(row, base, "cpu_ms"),
+            f"{row['per_second']:.2f}" if "per_second" in row else "",
+            _change(row, base, "per_second"),
+            ", ".join(f"{ms:.1f}" for ms in row["runs_cpu_ms"]),
+            f"{row['others']:.1f}",
+        ]
+        for job, (base, *more) in found.items()
+        for row in (base, *more)
+    ]
+    head = ["job", "telemetry", "CPU ms", "", "a second", "", "CPU ms of each run", "others"]
+    return f"## Telemetry\n\n{_table(head, rows)}"
+
+
+def _change(row: dict[str, Any], base: dict[str, Any], key: str) -> str:
+    return f"{100 * (row[key] / base[key] - 1):+.1f} %" if key in row and row is not base else ""
 
 
 def _growth(found: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.cpu import peak_rss, resident, tree
+from benchmarks.process import product
 from benchmarks.rig import Bench, Servers, bench
 from entrypoints.client import Document, PipelineClient
 
@@ -44,13 +45,24 @@ async def measure(
     engine: str,
     form: str,
     workers: int = 2,
+    told: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """CPU seconds a photo over API, dispatcher and workers, and photos/s once all are uploaded."""
-    async with bench(servers, IMAGE_ENGINE=engine, RECIPE=recipe(form)) as running:
-        await running.start("api", "api")
-        await running.start("dispatcher", "dispatcher")
-        for number in range(workers):
-            await running.start(f"worker-{number}", "worker")
+    """CPU seconds a photo over API, dispatcher and workers, and photos/s once all are uploaded.
+
+    Without telemetry if not `told`: see benchmarks/untold.py.
+    """
+    async with bench(
+        servers, IMAGE_ENGINE=engine, RECIPE=recipe(form), **(settings or {})
+    ) as running:
+        roles = {"api": "api", "dispatcher": "dispatcher"}
+        roles |= {f"worker-{number}": "worker" for number in range(workers)}
+        await asyncio.gather(
+            *(
+                running.start(name, role, command=product(role, told=told))
+                for name, role in roles.items()
+            )
+        )
         async with session() as http:
             client = PipelineClient(running.url, http)
             await complete(client, await upload(client, photos, WARM_UP))
