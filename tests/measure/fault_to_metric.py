@@ -25,7 +25,7 @@ import pytest
 from tests.measure.faults import FAULTS, Fault, Sign, Stage, healed
 from tests.measure.time_to_ready import DEFAULTS
 from tests.support.outages import Links
-from tests.support.prometheus import Prometheus
+from tests.support.prometheus import Prometheus, targets_of
 from tests.support.servers import Toxiproxy
 from tests.support.services import Services
 from tests.support.systems import running
@@ -56,11 +56,7 @@ async def staged(services: Services, folder: Path) -> AsyncGenerator[tuple[Stage
                 "production", services, folder, workers=2, settings=settings, through=links.lead
             )
         )
-        targets = {
-            f"pipeline-{role}": [f"127.0.0.1:{process.port}" for process in system.of_role(role)]
-            for role in ("api", "worker", "dispatcher")
-        }
-        prometheus = Prometheus(targets, every_seconds=scrape_seconds())
+        prometheus = Prometheus(targets_of(system), every_seconds=scrape_seconds())
         stack.callback(prometheus.close)
         await asyncio.to_thread(prometheus.start)
         yield Stage(system=system, links=links, rabbitmq_url=urls[1]), prometheus

@@ -1,14 +1,14 @@
-"""A Prometheus that scrapes often, and an embedded pipeline for it to scrape."""
+"""A Prometheus that scrapes the processes of a test."""
 
 import json
-import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import Server, answers_http, find_program, free_port
+from tests.support.process import Server, answers_http, find_program
+from tests.support.systems import System
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -53,29 +53,9 @@ class Prometheus(Server):
             return json.load(answer)["data"]["result"]
 
 
-class Embedded(Server):
-    """`pipeline embedded`, all in one process; the API on `port`."""
-
-    name = "embedded"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.metrics_port = free_port()
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "entrypoints.cli", "embedded"]
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "DATA_DIR": str(self.folder / "data"),
-            "API_PORT": str(self.port),
-            "WORKER_METRICS_PORT": str(self.metrics_port),
-            "PYTHONPATH": str(ROOT),
-        }
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def is_ready(self) -> bool:
-        return answers_http(f"{self.url}/health/ready")
+def targets_of(system: System) -> dict[str, list[str]]:
+    """The pages of each role, under the names of the jobs in deploy/prometheus/prometheus.yml."""
+    return {
+        f"pipeline-{role}": [f"127.0.0.1:{process.port}" for process in system.of_role(role)]
+        for role in ("api", "worker", "dispatcher")
+    }
