@@ -4,6 +4,7 @@ import json
 import struct
 import zlib
 
+import aiohttp
 import pytest
 
 from adapters.opentelemetry.instruments import PROCESSED
@@ -140,6 +141,22 @@ async def test_a_client_with_a_broken_trace_header_is_served_all_the_same(system
         assert answer.status == 202
     assert (await system.client().finished(ticket["media_id"]))["status"] == "READY"
     await nothing_waits(system)
+
+
+@pytest.mark.parametrize("size", [8_000, 60_000, 1_000_000])
+async def test_a_client_with_a_huge_trace_header_harms_nobody(system: System, size: int) -> None:
+    ticket = await uploaded(system, draw(105))
+    body = {name: ticket[name] for name in ("media_id", "original_key")}
+    headers = {"traceparent": "0" * size, "tracestate": "0" * size}
+    try:
+        async with system.session.post(
+            f"{system.url}/complete-upload", json=body, headers=headers
+        ) as answer:
+            assert answer.status in {202, 400, 431}
+    except aiohttp.ClientError:
+        pass  # hung up on: as good an answer
+    await system.client().complete(ticket)
+    assert (await system.client().finished(ticket["media_id"]))["status"] == "READY"
 
 
 async def _accepted_without_a_message(system: System) -> Media:

@@ -78,6 +78,13 @@ def test_every_alert_is_tested_silent_and_ringing_and_has_its_runbook_section() 
         assert f"alertname: {name}\n        exp_alerts:" in tests, name
 
 
+def test_every_panel_that_the_runbook_sends_to_is_on_the_dashboard() -> None:
+    runbook = " ".join((ROOT / "docs" / "runbook.md").read_text().split())
+    named = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", runbook))
+    assert len(named) >= 5
+    assert named <= {panel["title"] for panel in panels()}
+
+
 def test_alerts_and_dashboard_name_only_metrics_that_exist() -> None:
     known = known_metrics()
     for query in [*queries(), alerts()]:
