@@ -1,6 +1,8 @@
 """How long and how much the store adapter puts up with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from adapters.breaker import Patience
 
 MEBIBYTE = 1024 * 1024
 
@@ -15,6 +17,7 @@ class Limits:
     bytes_per_second_min: int = MEBIBYTE // 4
     connections: int = 32
     keepalive_seconds: float = 15.0  # below the 30 s after which MinIO closes an idle connection
+    patience: Patience = field(default_factory=Patience)
 
     def deadline_seconds(self, size: int) -> float:
         """The most a whole exchange may take that moves `size` bytes."""

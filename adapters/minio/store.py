@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import BinaryIO
 
 import aiohttp
 
+from adapters.breaker import Breaker
 from adapters.minio.administration import Administration
 from adapters.minio.limits import Limits
 from adapters.minio.refusals import NO_SUCH_BUCKET, StoreRefusal, refused
@@ -23,7 +25,7 @@ from application.ports import (
     StoredObject,
     UrlSigner,
 )
-from domain.errors import ProcessingFailed
+from domain.errors import ProcessingFailed, StoreUnavailable
 from domain.failure import FailureCode
 
 _NOT_PINNED = {
@@ -65,6 +67,12 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
         self._public = Signer(Endpoint.parse(public_endpoint), access_key, secret_key, region)
         signer = Signer(internal, access_key, secret_key, region)
         self._transport = Transport(internal, bucket, signer, clock, self._limits)
+        # A question is asked on a new connection: an old one may be silent by itself.
+        fresh = replace(self._limits, connections=1, keepalive_seconds=0.0)
+        self._questions = Transport(internal, bucket, signer, clock, fresh)
+        self._breaker = Breaker(
+            lambda: self._ask(self._questions), _silent, patience=self._limits.patience
+        )
         self._administration = Administration(
             internal,
             bucket,
@@ -77,11 +85,14 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
     async def open(self) -> None:
         """Make the connection pools; talks to nobody yet."""
         self._transport.open()
+        self._questions.open()
         await self._administration.open()
 
     async def close(self) -> None:
         """Let go of all connections. Closing twice is no error."""
+        await self._breaker.close()
         await self._administration.close()
+        await self._questions.close()
         await self._transport.close()
 
     async def create_bucket(self) -> None:
@@ -96,8 +107,11 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
         return "minio"
 
     async def check(self) -> None:
+        await self._ask(self._transport)
+
+    async def _ask(self, transport: Transport) -> None:
         try:
-            async with self._transport.request(
+            async with transport.request(
                 "HEAD",
                 "",
                 expected={HTTPStatus.NOT_FOUND},
@@ -111,6 +125,11 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
     # --- ObjectStore ---
 
     async def head(self, key: str) -> StoredObject | None:
+        """As the port says. A client waits for it: that the store is silent is told at once."""
+        async with self._breaker.call():
+            return await self._head(key)
+
+    async def _head(self, key: str) -> StoredObject | None:
         try:
             async with self._transport.request(
                 "HEAD",
@@ -191,6 +210,10 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
             expires_seconds=expires_seconds,
             now=self._clock(),
         )
+
+
+def _silent() -> StoreUnavailable:
+    return StoreUnavailable("the store is silent")
 
 
 async def _save(content: aiohttp.StreamReader, to: Path, max_bytes: int) -> Downloaded:

@@ -2,18 +2,20 @@
 
 Nothing is opened before it is needed, so a process may start before its database, and a server
 that comes back is found by the next caller. Every wait has a limit: to connect, for a free
-connection, for a statement, for a lock, and for a transaction that does nothing.
+connection, for a statement, for a lock, and for a transaction that does nothing. They are made for
+a loaded server; a silent one is found out sooner, by the breaker.
 """
 
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - partly annotated, see Connection
 
+from adapters.breaker import Breaker, Patience
 from adapters.postgres.errors import Connecting, Translating, bad_url
 from domain.errors import DatabaseUnavailable
 
@@ -38,6 +40,7 @@ class Limits:
     statement_seconds: float = 4.0
     lock_seconds: float = 3.0
     idle_in_transaction_seconds: float = 10.0
+    patience: Patience = field(default_factory=Patience)
 
     def server_settings(self) -> dict[str, str]:
         """What every session of ours is told at its start.
@@ -117,7 +120,11 @@ class Connections:
     """The pool. Each connection is held by one task at a time."""
 
     def __init__(self, url: str, limits: Limits) -> None:
+        self._url = url
         self._limits = limits
+        self._breaker = Breaker(
+            self._ask, _silent, patience=limits.patience, on_silence=self._forget_idle
+        )
         self._pool = _asyncpg.create_pool(
             _checked(url),
             min_size=0,  # no background task that reconnects and logs; see the module's text
@@ -144,17 +151,21 @@ class Connections:
 
     @asynccontextmanager
     async def checkout(self) -> AsyncGenerator[Connection]:
-        """A connection for this task; errors inside the block are left as they are."""
-        with Connecting():
-            connection = await self._pool.acquire(timeout=self._limits.connect_seconds + 1.0)
-        try:
-            yield connection
-        except BaseException as error:
-            if not isinstance(error, Exception) or isinstance(error, DatabaseUnavailable):
-                await self._throw_away(connection, error)
-            raise
-        finally:
-            await self._pool.release(connection)
+        """A connection for this task; errors inside the block are left as they are.
+
+        Raises DatabaseUnavailable, wherever the block is, when the server has fallen silent.
+        """
+        async with self._breaker.call():
+            with Connecting():
+                connection = await self._pool.acquire(timeout=self._limits.connect_seconds + 1.0)
+            try:
+                yield connection
+            except BaseException as error:
+                if not isinstance(error, Exception) or isinstance(error, DatabaseUnavailable):
+                    await self._throw_away(connection, error)
+                raise
+            finally:
+                await self._pool.release(connection)
 
     @asynccontextmanager
     async def use(self) -> AsyncGenerator[Connection]:
@@ -165,6 +176,7 @@ class Connections:
 
     async def close(self, seconds: float = 5.0) -> None:
         """Close what is idle, wait a little for what is not, then cut it off."""
+        await self._breaker.close()
         try:
             async with asyncio.timeout(seconds):
                 await self._pool.close()
@@ -179,7 +191,23 @@ class Connections:
         """
         discard(connection)
         if isinstance(error.__cause__, TimeoutError):
-            await self._pool.expire_connections()
+            await self._forget_idle()
+
+    async def _forget_idle(self) -> None:
+        """Every idle connection is replaced when it would be used next."""
+        await self._pool.expire_connections()
+
+    async def _ask(self) -> None:
+        """The simplest question, past the pool, which may be full of what does not answer."""
+        connection = await connect_alone(self._url, seconds=self._limits.connect_seconds)
+        try:
+            await connection.execute("SELECT 1")
+        finally:
+            connection.terminate()
+
+
+def _silent() -> DatabaseUnavailable:
+    return DatabaseUnavailable("the database is silent")
 
 
 def discard(connection: Connection) -> None:

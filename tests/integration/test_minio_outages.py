@@ -31,6 +31,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
+SILENCE_SECONDS = 3.0  # two thirds of it by the breaker's rules, the rest for a busy machine
 KEY = "media/01JD0000000000000000000000/original.jpg"
 Call = Callable[[MinioStore, Path], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -243,6 +244,34 @@ async def test_work_goes_on_after_every_connection_was_reset(
                 await asyncio.gather(*(CALLS["upload"](store, folder) for _ in range(4)))
                 await store.delete(await store.list_keys(""))
                 proxy.cut()
+
+
+async def test_that_the_store_is_silent_is_found_out_once_and_told_at_once(
+    minio: MinioAccess,
+) -> None:
+    port, clock = int(minio.endpoint.rpartition(":")[2]), asyncio.get_running_loop().time
+    async with proxy_before("127.0.0.1", port) as proxy:
+        access = MinioAccess(f"http://127.0.0.1:{proxy.port}", minio.access_key, minio.secret_key)
+        async with fresh(access) as store:
+            proxy.freeze()
+            proxy.silent = True
+            began = clock()
+            await asyncio.gather(*(unavailable(store.head(KEY)) for _ in range(3)))
+            assert clock() - began < SILENCE_SECONDS
+            began = clock()
+            for _ in range(100):
+                assert str(await unavailable(store.head(KEY))) == "the store is silent"
+            assert clock() - began < 1.0
+            proxy.silent = False
+
+            async def is_back() -> bool:
+                try:
+                    return await store.head(KEY) is None
+                except StoreUnavailable:
+                    return False
+
+            await eventually(is_back, seconds=SILENCE_SECONDS)
+            proxy.cut()
 
 
 async def test_neither_keys_nor_signatures_get_into_logs_and_errors(

@@ -28,6 +28,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 LIMITS = {"connect_seconds": 1.0, "statement_seconds": 0.5, "lock_seconds": 0.3}
+SILENCE_SECONDS = 3.0  # two thirds of it by the breaker's rules, the rest for a busy machine
 OURS = "FROM pg_stat_activity WHERE application_name = 'image-pipeline' \
 AND datname = current_database()"
 
@@ -39,6 +40,7 @@ class Stage:
     database: PostgresDatabase
     proxy: Proxy
     url: str
+    proxied: str
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ async def _stage(url: str) -> AsyncGenerator[Stage]:
         # The driver forgets to collect an error of its own when its offer of TLS is cancelled.
         proxied = parts._replace(netloc=netloc, query="sslmode=disable")
         async with connected(urlunsplit(proxied), **LIMITS) as database:
-            yield Stage(database, proxy, url)
+            yield Stage(database, proxy, url, urlunsplit(proxied))
 
 
 async def _fails(database: Database) -> DatabaseUnavailable:
@@ -126,6 +128,43 @@ async def test_silent_connections_cost_one_time_limit_together_not_one_each(stag
     await _fails(stage.database)
     async with asyncio.timeout(LIMITS["statement_seconds"]):
         assert await stage.database.overview.totals() == {}
+
+
+async def test_a_silent_server_is_told_from_a_slow_one_once_and_then_at_once(stage: Stage) -> None:
+    clock = asyncio.get_running_loop().time
+    async with connected(stage.proxied, connect_seconds=30.0, statement_seconds=30.0) as database:
+        await database.dependency.check()
+        stage.proxy.freeze()
+        stage.proxy.silent = True
+        began = clock()
+        calls = [_fails(database) for _ in range(3)]
+        assert {str(error) for error in await asyncio.gather(*calls)} == {"the database is silent"}
+        assert clock() - began < SILENCE_SECONDS
+        began = clock()
+        for _ in range(100):
+            await _fails(database)
+        assert clock() - began < 1.0
+        stage.proxy.silent = False
+        await eventually(lambda: _answers(database), seconds=SILENCE_SECONDS)
+
+
+async def test_a_server_that_is_slow_with_one_answer_is_not_silent(url: str) -> None:
+    media = builders.uploaded()
+    async with connected(url) as database, connection(url) as plain:
+        await store(database, media)
+        waits = f"SELECT count(*) = 1 {OURS} AND wait_event_type = 'Lock'"
+        async with database.begin() as holder:
+            await holder.media.get(media.id, lock=True)
+            waiting = asyncio.create_task(_read_locked(database, media.id))
+            # Longer than it takes to find out that a server is silent.
+            for_long = f"{waits} AND now() - query_start > interval '1.9 s'"
+            await eventually(lambda: plain.fetchval(for_long))
+        assert await waiting == media
+
+
+async def _read_locked(database: Database, media_id: str) -> Media | None:
+    async with database.begin() as uow:
+        return await uow.media.get(media_id, lock=True)
 
 
 async def test_connections_ended_by_the_operator_are_replaced(stage: Stage) -> None:

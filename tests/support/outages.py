@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from entrypoints.client import Document
@@ -63,11 +64,16 @@ class Outage:
     def slowest_seconds(self) -> float:
         return max(probe.seconds for probe in self.probes)
 
+    def median_seconds(self, status: int) -> float:
+        """Of the answers with this status; 0 if there are none."""
+        return median([probe.seconds for probe in self.probes if probe.status == status] or [0.0])
+
     def __str__(self) -> str:
         calls = sorted({probe.call for probe in self.probes})
         answers = "; ".join(f"{call} {dict(self.statuses(call))}" for call in calls)
         return (
-            f"{answers}; slowest answer {self.slowest_seconds:.1f} s; {len(self.photos)} photos, "
+            f"{answers}; slowest answer {self.slowest_seconds:.1f} s, "
+            f"median of 503 {self.median_seconds(503):.3f} s; {len(self.photos)} photos, "
             f"healed after {self.healed_seconds:.1f} s; warnings {self.complaints}; "
             f"gauges {self._gauges()}; probes "
             f"{1000 * max(said.probe_seconds for said in self.pages.values()):.0f} ms"

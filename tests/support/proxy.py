@@ -19,13 +19,17 @@ class _Gates:
 
 
 class Proxy:
-    """Stands before a server, on a `port` of its own. Faults hit the connections open by then."""
+    """Stands before a server, on a `port` of its own. Faults hit the connections open by then.
+
+    While it is `refusing`, or `silent`, new connections are cut off or let nothing through.
+    """
 
     def __init__(self, target_host: str, target_port: int) -> None:
         self._target = target_host, target_port
         self._connections: dict[asyncio.Task[None], _Gates] = {}
         self.port = 0
         self.refusing = False
+        self.silent = False
         self.refused = 0
 
     @property
@@ -59,7 +63,8 @@ class Proxy:
             writer.transport.abort()
             return
         gates = _Gates()
-        gates.open()
+        if not self.silent:
+            gates.open()
         task = asyncio.create_task(self._connect(reader, writer, gates))
         self._connections[task] = gates
         task.add_done_callback(self._connections.pop)
