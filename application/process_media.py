@@ -20,11 +20,12 @@ from domain.errors import (
     LeaseLost,
     ProcessingFailed,
     StoreUnavailable,
+    Unavailable,
 )
 from domain.failure import FailureCode
 from domain.lifecycle import State
-from domain.media import Media
-from domain.parts import Result
+from domain.media import Change, Media
+from domain.parts import Attempt, Result
 from domain.retry_policy import GiveUp, Retry, RetryPolicy
 
 RENEWALS_PER_LEASE = 3
@@ -76,6 +77,7 @@ class ProcessMedia:
         self._lease = lease
         self._on_defect = on_defect
         self._running: set[tuple[str, int]] = set()
+        self._unanswered: set[str] = set()
         self._claiming = asyncio.Lock()
 
     async def __call__(self, request: ProcessRequest, stopping: asyncio.Event) -> Processed:
@@ -85,7 +87,7 @@ class ProcessMedia:
         call again. When `stopping` is set, work is dropped and the photo released.
         """
         async with self._claiming:
-            claimed = await transact(self._database, lambda uow: self._claim(uow, request))
+            claimed = await self._claimed(request)
             if isinstance(claimed, Processed):
                 return claimed
             held = (claimed.id, claimed.lease_token)
@@ -96,6 +98,29 @@ class ProcessMedia:
             self._running.discard(held)
 
     # --- claim -------------------------------------------------------------------------------
+
+    async def _claimed(self, request: ProcessRequest) -> Media | Processed:
+        """Claim, and remember whether there was an answer: without one it may have happened."""
+        media_id = request.media_id
+        try:
+            if media_id in self._unanswered:
+                await transact(self._database, lambda uow: self._excuse_claim(uow, media_id))
+            claimed = await transact(self._database, lambda uow: self._claim(uow, request))
+        except DatabaseUnavailable:
+            self._unanswered.add(media_id)
+            raise
+        self._unanswered.discard(media_id)
+        return claimed
+
+    async def _excuse_claim(self, uow: UnitOfWork, media_id: str) -> None:
+        """A claim of ours that nobody told us of may have lost its lease in the meantime."""
+        media = await uow.media.get(media_id, lock=True)
+        ours = [one for one in media.attempts if self._is_ours(one)] if media else []
+        if media is not None and ours:
+            await self._save_excuse(uow, media.excuse(now=uow.now, token=ours[-1].number))
+
+    def _is_ours(self, attempt: Attempt) -> bool:
+        return attempt.worker_id == self._lease.worker_id
 
     async def _claim(self, uow: UnitOfWork, request: ProcessRequest) -> Media | Processed:
         media = await uow.media.get(request.media_id, lock=True)
@@ -148,6 +173,8 @@ class ProcessMedia:
             return await self._persist(lambda uow: self._release(uow, media))
         except LeaseLost:
             await _end(work)
+            if _was_cut_off(heartbeat) and not _is_to_blame(work):
+                await self._persist(lambda uow: self._excuse(uow, media))
             await self._discard(media)
             return Processed.STALE
         finally:
@@ -270,6 +297,17 @@ class ProcessMedia:
         await uow.commit()
         return Processed.RELEASED
 
+    async def _excuse(self, uow: UnitOfWork, media: Media) -> None:
+        """The lease was taken for that of a dead worker, because the database was away."""
+        current = await uow.media.get(media.id, lock=True)
+        if current is not None:
+            await self._save_excuse(uow, current.excuse(now=uow.now, token=media.lease_token))
+
+    async def _save_excuse(self, uow: UnitOfWork, excuse: Change) -> None:
+        if excuse.moved:
+            await uow.media.save(excuse.media)
+            await uow.commit()
+
     async def _discard(self, media: Media) -> None:
         """Remove what this attempt wrote; the token in the key keeps others' objects safe."""
         with suppress(StoreUnavailable):  # then the sweeper removes it
@@ -290,6 +328,18 @@ def _held(current: Media | None, media: Media) -> Media:
 
 def _request(media: Media) -> ProcessRequest:
     return ProcessRequest(media.id, media.lease_token, media.traceparent)
+
+
+def _was_cut_off(heartbeat: asyncio.Task[None]) -> bool:
+    """Whether the lease could not be renewed because the database did not answer."""
+    ended = heartbeat.done() and not heartbeat.cancelled()
+    return ended and isinstance(heartbeat.exception(), DatabaseUnavailable)
+
+
+def _is_to_blame(work: asyncio.Task[Result]) -> bool:
+    """Whether the attempt failed for a reason that is charged, lease or not."""
+    failure = work.exception() if work.done() and not work.cancelled() else None
+    return failure is not None and not isinstance(failure, Unavailable)
 
 
 async def _end(task: asyncio.Task[Result]) -> None:

@@ -27,6 +27,7 @@ from domain.parts import (
     Outcome,
     Result,
     close_latest,
+    excuse_silence,
 )
 from domain.record import Record, object_prefix
 from domain.retry_policy import RetryPolicy
@@ -247,6 +248,22 @@ class Media(Record):
             deadline_at=_later(due, policy.silence_seconds(0)),
             attempts=closed,
         )
+
+    def excuse(self, *, now: datetime, token: int) -> Change:
+        """The worker with this token lives: the database was away when its lease was to be renewed.
+
+        The attempt is not charged; not a transition. Ignored once the photo is at rest, because
+        what was answered stays.
+        """
+        detail = "The database did not answer while the photo was processed."
+        code = FailureCode.DATABASE_UNAVAILABLE
+        attempts = excuse_silence(self.attempts, token, self.attempt, code, detail)
+        if self.is_terminal or attempts is None:
+            return Change(self, moved=False)
+        excused = self._with(
+            now, attempt=self.attempt - 1, lost_leases=self.lost_leases - 1, attempts=attempts
+        )
+        return Change(excused, moved=True)
 
     def requeue(self, *, now: datetime, policy: RetryPolicy) -> Change:
         """The message is presumed lost: send another, and wait longer next time."""

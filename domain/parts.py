@@ -47,6 +47,24 @@ def close_latest(
     return (*attempts[:-1], latest)
 
 
+def excuse_silence(
+    attempts: tuple[Attempt, ...], number: int, charged: int, code: FailureCode, detail: str
+) -> tuple[Attempt, ...] | None:
+    """The attempts, this one no longer LEASE_LOST but POSTPONED.
+
+    None if it did not end so, or is not among the latest `charged` ones that were charged.
+    """
+    counted = [one for one in attempts if one.outcome not in _NOT_CHARGED][-charged:]
+    lost = next((one for one in counted if one.number == number), None)
+    if not charged or lost is None or lost.outcome is not Outcome.LEASE_LOST:
+        return None
+    excused = replace(lost, outcome=Outcome.POSTPONED, error_code=code, detail=detail)
+    return tuple(excused if one is lost else one for one in attempts)
+
+
+_NOT_CHARGED = frozenset({Outcome.POSTPONED, Outcome.RELEASED})
+
+
 def count_latest(attempts: tuple[Attempt, ...], outcome: Outcome) -> int:
     """How many of the latest finished attempts, in a row, ended like this."""
     count = 0

@@ -293,7 +293,9 @@ def make_dispatcher(settings: Settings, adapters: AdapterSet) -> Dispatcher:
             publisher=adapters.publisher,
             hold_seconds=settings.lease_seconds,
         ),
-        recover_leases=RecoverLeases(database=database, ids=ids, policy=policy),
+        recover_leases=RecoverLeases(
+            database=database, ids=ids, policy=policy, lease_seconds=settings.lease_seconds
+        ),
         requeue_silent=RequeueSilent(database=database, overview=adapters.overview, policy=policy),
         expire_uploads=ExpireUploads(database=database),
         sweep_objects=SweepObjects(database=database, store=adapters.store),

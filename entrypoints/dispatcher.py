@@ -47,11 +47,7 @@ class Dispatcher:
         self._parts = parts
 
     def loops(self) -> list[Loop]:
-        """Every job and its rhythm.
-
-        After an outage of the database the lease sweeper holds still for half a lease, so that
-        workers which outlived it can speak first and are not taken for dead.
-        """
+        """Every job and its rhythm."""
         parts, lease = self._parts, self._parts.lease_seconds
         return [
             Loop(
@@ -64,7 +60,6 @@ class Dispatcher:
                 name="recover_leases",
                 work=_once(parts.recover_leases),
                 period_seconds=lease / 5,
-                calm_seconds=lease / 2,
             ),
             Loop(name="requeue_silent", work=_once(parts.requeue_silent), period_seconds=5),
             Loop(name="expire_uploads", work=_once(parts.expire_uploads), period_seconds=15),

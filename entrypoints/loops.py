@@ -10,6 +10,7 @@ from domain.errors import PipelineError
 
 log = get_logger(__name__)
 
+FAILURE_FLOOR_SECONDS = 0.1
 FAILURE_CAP_SECONDS = 5.0
 
 
@@ -18,15 +19,13 @@ class Loop:
     """One job and its rhythm.
 
     `work` does a round and says whether more is waiting. Between rounds without more work the
-    loop calls `rest`, or waits `period_seconds`, give or take a fifth. After a failure it waits
-    at least `calm_seconds`.
+    loop calls `rest`, or waits `period_seconds`, give or take a fifth.
     """
 
     name: str
     work: Callable[[], Awaitable[bool]]
     period_seconds: float
     rest: Callable[[float], Awaitable[None]] | None = None
-    calm_seconds: float = 0.1
 
 
 async def run_loop(loop: Loop, ids: Ids) -> None:
@@ -43,7 +42,7 @@ async def run_loop(loop: Loop, ids: Ids) -> None:
             log.error("round_crashed", error=defect, loop=loop.name)
             more, failures = False, failures + 1
         if failures:
-            await asyncio.sleep(backoff_seconds(failures, ids) + loop.calm_seconds)
+            await asyncio.sleep(FAILURE_FLOOR_SECONDS + backoff_seconds(failures, ids))
         elif not more:
             await _rest(loop, ids)
 

@@ -239,6 +239,11 @@ def outage_that_charges(patch: Patch) -> None:
     patch.setattr(Media, "schedule_retry", charging)
 
 
+def silence_is_never_excused(patch: Patch) -> None:
+    """Whoever could not renew its lease while the database was away counts as dead."""
+    patch.setattr(Media, "excuse", _ignore)
+
+
 def lost_messages_stay_lost(patch: Patch) -> None:
     """Nobody asks again for a photo whose message is gone."""
     patch.setattr(Media, "requeue", _ignore)
@@ -276,6 +281,7 @@ MUTANTS: dict[Callable[[Patch], None], int] = {
     ready_before_the_uploads: 20,
     sweeper_takes_the_winner: 20,
     outage_that_charges: 50,
+    silence_is_never_excused: 800,
     lost_messages_stay_lost: 100,
     window_never_frees: 100,
 }

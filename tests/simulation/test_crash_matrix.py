@@ -1,6 +1,7 @@
 """The crash table of ARCHITECTURE.md: one crash right after each step, on a day without others.
 
-Each row says how long the photo may take, in virtual seconds, from the crash to READY.
+Each row says how long the photo may take, in virtual seconds, from the crash to READY. And an
+outage of the database, longer than a lease, instead of a crash.
 """
 
 import asyncio
@@ -75,3 +76,27 @@ def test_a_photo_survives_a_crash_right_after(step: str) -> None:
     kept = {media.original_key, *(variant.key for variant in media.variants)}
     objects = {key for key in world.store.objects if media_id in key}
     assert objects == kept, "exactly one set of variants, and no garbage"
+
+
+class _DatabaseAway(_OnePhoto):
+    """The database goes away as soon as the photo is in hand, for longer than its lease lasts."""
+
+    struck = False
+
+    def _strike(self) -> None:
+        in_hand = any(m.state is State.PROCESSING for m in self.database.tables.media.values())
+        if in_hand and not self.struck:
+            self.struck = self.outages.database = True
+            duration = self.random.uniform(1.0, 4.0) * LEASE_SECONDS
+            self._later(duration, setattr, self.outages, "database", False)
+
+
+@pytest.mark.parametrize("seed", range(4, 24))  # in 3 the client never completes its upload
+def test_an_outage_of_the_database_charges_no_attempt(seed: int) -> None:
+    world = _DatabaseAway(seed=seed, calm=True)
+
+    world.run()
+
+    (media_id,) = world.accepted
+    media = world.database.tables.media[media_id]
+    assert (media.state, media.attempt, media.lost_leases) == (State.READY, 1, 0)

@@ -23,6 +23,7 @@ from application.sweep_objects import SweepObjects
 from domain.errors import PipelineError
 from domain.lifecycle import TERMINAL, State
 from domain.media import Media
+from domain.parts import Outcome
 from domain.recipe import Recipe, VariantSpec
 from domain.retry_policy import RetryPolicy
 from entrypoints.dispatcher import Dispatcher, DispatcherParts
@@ -102,6 +103,7 @@ class World:
         self.stops: dict[Process, asyncio.Event] = {}
         self.processes: dict[str, list[Process]] = {"worker": [], "dispatcher": [], "api": []}
         self.skews: dict[Process, timedelta] = {}
+        self.fell_silent: set[str] = set()
         self._names = 0
         self._context = copy_context()
 
@@ -197,6 +199,11 @@ class World:
                 all(one.outcome is not None for one in media.attempts),
                 f"media {media_id} has an attempt without an end",
             )
+            for one in media.attempts:
+                self.checks.require(
+                    one.outcome is not Outcome.LEASE_LOST or one.worker_id in self.fell_silent,
+                    f"media {media_id} was charged although {one.worker_id} lived",
+                )
 
     # --- processes ---------------------------------------------------------------------------
 
@@ -224,6 +231,7 @@ class World:
     ) -> None:
         if process not in self.processes[kind]:
             return
+        self.fell_silent.add(process.name)
         self.processes[kind].remove(process)
         self._later(self.random.uniform(0.1, 10), self._start, kind, main)
 
@@ -288,7 +296,9 @@ class World:
             broker=self.broker,
             ids=self.ids,
             relay_outbox=RelayOutbox(relay=database.relay, publisher=self.broker),
-            recover_leases=RecoverLeases(database=database, ids=self.ids, policy=POLICY),
+            recover_leases=RecoverLeases(
+                database=database, ids=self.ids, policy=POLICY, lease_seconds=LEASE_SECONDS
+            ),
             requeue_silent=RequeueSilent(
                 database=database,
                 overview=database.overview,
@@ -331,6 +341,7 @@ class World:
         longest = self.random.choice([LEASE_SECONDS, 1.5 * LEASE_SECONDS, 3 * LEASE_SECONDS])
         until = self.loop.time() + self.random.uniform(LEASE_SECONDS / 2, longest)
         for process in chosen:
+            self.fell_silent.add(process.name)
             process.paused_until = until
             self.trace(f"pause {process.name}")
 
@@ -355,6 +366,7 @@ class World:
         if self.processes["worker"]:
             process = self.random.choice(self.processes["worker"])
             if process in self.stops:
+                self.fell_silent.add(process.name)
                 self.trace(f"stop {process.name}")
                 self.stops[process].set()
 

@@ -33,6 +33,7 @@ from tests.support.builders import LEASE_SECONDS, NOW, TRACEPARENT, ulid
 
 MAX_BYTES = 1_000_000
 PHOTO = b"a photo"
+ROUNDS = 20
 
 
 class ManualClock:
@@ -89,7 +90,9 @@ class Pipeline:
             database=database, store=self.store, policy=policy, max_bytes=MAX_BYTES
         )
         self.relay_outbox = RelayOutbox(relay=database.relay, publisher=self.broker)
-        self.recover_leases = RecoverLeases(database=database, ids=ids, policy=policy)
+        self.recover_leases = RecoverLeases(
+            database=database, ids=ids, policy=policy, lease_seconds=LEASE_SECONDS
+        )
         self.requeue_silent = RequeueSilent(
             database=database, overview=database.overview, policy=policy
         )
@@ -137,6 +140,14 @@ class Pipeline:
     async def process(self, media: Media, worker: ProcessMedia | None = None) -> Processed:
         request = ProcessRequest(media.id, media.lease_token, media.traceparent)
         return await (worker or self.worker())(request, self.stopping)
+
+    async def watch_leases(self, seconds: float) -> int:
+        """The sweeper's rounds while `seconds` pass; how many leases it found lost."""
+        lost = await self.recover_leases()
+        for _ in range(ROUNDS):
+            self.clock.advance(seconds / ROUNDS)
+            lost += await self.recover_leases()
+        return lost
 
     async def media(self, media_id: str) -> Media:
         async with self.database.begin() as uow:

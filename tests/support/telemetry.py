@@ -117,7 +117,10 @@ class WatchedPipeline:
         publisher = ObservedPublisher(pipeline.broker, metrics, tracing, system="memory")
         self.relay_outbox = RelayOutbox(relay=inner.relay, publisher=publisher)
         self.recover_leases = RecoverLeases(
-            database=self.database, ids=pipeline.ids, policy=pipeline.policy
+            database=self.database,
+            ids=pipeline.ids,
+            policy=pipeline.policy,
+            lease_seconds=LEASE_SECONDS,
         )
         self.record_dead_letters = RecordDeadLetters(database=self.database, policy=pipeline.policy)
 

@@ -96,9 +96,8 @@ async def _claimed(pipeline: Pipeline) -> Media:
 
 async def test_an_expired_lease_becomes_a_retry_with_a_message(pipeline: Pipeline) -> None:
     media = await _claimed(pipeline)
-    pipeline.clock.advance(LEASE_SECONDS)
 
-    assert await pipeline.recover_leases() == 1
+    assert await pipeline.watch_leases(LEASE_SECONDS) == 1
 
     lost = await pipeline.media(media.id)
     assert (lost.state, lost.lost_leases, lost.attempt) == (State.RETRYING, 1, 1)
@@ -108,16 +107,14 @@ async def test_an_expired_lease_becomes_a_retry_with_a_message(pipeline: Pipelin
 
 async def test_a_living_lease_is_left_alone(pipeline: Pipeline) -> None:
     await _claimed(pipeline)
-    pipeline.clock.advance(LEASE_SECONDS - 1)
 
-    assert await pipeline.recover_leases() == 0
+    assert await pipeline.watch_leases(LEASE_SECONDS - 1) == 0
 
 
 async def test_a_lease_lost_three_times_ends_the_photo(pipeline: Pipeline) -> None:
     media = await _claimed(pipeline)
     for _ in range(3):
-        pipeline.clock.advance(60)
-        await pipeline.recover_leases()
+        assert await pipeline.watch_leases(60) == 1
         pipeline.clock.advance(60)
         async with pipeline.database.begin() as uow:
             current = await uow.media.get(media.id, lock=True)
@@ -128,6 +125,15 @@ async def test_a_lease_lost_three_times_ends_the_photo(pipeline: Pipeline) -> No
     done = await pipeline.media(media.id)
     assert done.failure is not None
     assert done.failure.code is FailureCode.WORKER_CRASHED
+
+
+async def test_after_an_outage_living_workers_may_speak_first(pipeline: Pipeline) -> None:
+    await _claimed(pipeline)
+    await pipeline.watch_leases(LEASE_SECONDS / 2)
+    pipeline.clock.advance(LEASE_SECONDS)  # in which nobody could reach the database
+
+    assert await pipeline.watch_leases(LEASE_SECONDS / 2 - 1) == 0
+    assert await pipeline.watch_leases(1) == 1
 
 
 # --- silence ---------------------------------------------------------------------------------

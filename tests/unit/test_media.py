@@ -169,6 +169,42 @@ def test_a_lost_lease_is_retried_soon_and_stays_charged() -> None:
     assert media.worker_id is None
 
 
+def _lost_and_claimed_again() -> Media:
+    lost = lose(builders.processing(), now=after(LEASE_SECONDS)).media
+    return claim(lost, now=after(LEASE_SECONDS + 10)).media
+
+
+def test_a_worker_that_outlived_an_outage_is_excused_and_its_attempt_not_charged() -> None:
+    media = _lost_and_claimed_again().excuse(now=NOW, token=1).media
+    assert (media.state, media.attempt, media.lost_leases) == (State.PROCESSING, 1, 0)
+    assert (media.lease_token, media.holds(2)) == (2, True)
+    assert [one.outcome for one in media.attempts] == [Outcome.POSTPONED, None]
+
+
+@pytest.mark.parametrize("token", [0, 2, 3])
+def test_only_a_lost_lease_is_excused(token: int) -> None:
+    assert not _lost_and_claimed_again().excuse(now=NOW, token=token).moved
+
+
+def test_a_lease_is_excused_once() -> None:
+    media = _lost_and_claimed_again().excuse(now=NOW, token=1).media
+    assert not media.excuse(now=NOW, token=1).moved
+
+
+def test_what_was_charged_before_the_photo_was_reprocessed_is_settled() -> None:
+    media, late = builders.processing(), after(3600)
+    for _ in range(POLICY.lost_leases_max - 1):
+        media = replace(
+            claim(lose(media, now=late, fraction=0).media, now=late).media, deadline_at=NOW
+        )
+    failed = lose(media, now=late).media
+    assert failed.state is State.FAILED
+    assert not failed.excuse(now=late, token=3).moved, "what was answered stays"
+    again = failed.reprocess(now=late, policy=POLICY).media
+    assert not again.excuse(now=late, token=3).moved
+    assert not claim(again, now=late).media.excuse(now=late, token=3).moved
+
+
 def test_a_lost_lease_of_the_last_attempt_exhausts_the_photo() -> None:
     media = replace(builders.processing(), attempt=POLICY.attempts_max)
     media = lose(media, now=after(20)).media

@@ -183,6 +183,8 @@ async def test_lost_leases_are_counted_by_who_noticed(
             await uow.commit()
         pipeline.pipeline.clock.advance(3600)
         if time == 0:
+            await pipeline.recover_leases()  # which has seen nothing for an hour, and holds still
+            pipeline.pipeline.clock.advance(builders.LEASE_SECONDS / 2)
             await pipeline.recover_leases()
             pipeline.pipeline.clock.advance(3600)
     assert watched.value(table.TAKEOVERS, by="dispatcher") == 1
