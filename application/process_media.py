@@ -40,6 +40,7 @@ class Processed(StrEnum):
     RELEASED = "released"  # given back because the worker stops
     DUPLICATE = "duplicate"  # nothing to do: finished, not due, or in other hands
     UNKNOWN = "unknown"  # there is no such media
+    EARLY = "early"  # nobody has completed its upload: whoever does sends a message for it
     STALE = "stale"  # somebody took over; what was done here does not count
 
 
@@ -126,6 +127,8 @@ class ProcessMedia:
         media = await uow.media.get(request.media_id, lock=True)
         if media is None:
             return Processed.UNKNOWN
+        if media.needs_upload:
+            return Processed.EARLY
         if self._is_orphaned_claim_of_ours(media):
             adopted = media.renew_lease(
                 now=uow.now, token=media.lease_token, lease_seconds=self._lease.seconds

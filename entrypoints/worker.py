@@ -17,6 +17,9 @@ from entrypoints.loops import backoff_seconds
 log = get_logger(__name__)
 
 RELEASE_SECONDS = 1.5
+# Messages that no commit of ours has sent: somebody else writes to the queue, or a restored backup
+# of the database is older than it.
+_NOT_ASKED_FOR = frozenset({Processed.UNKNOWN, Processed.EARLY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +165,8 @@ class Worker:
             return
         with self._observer.process_span(request, delivery) as handling:
             outcome = await self._outcome(request)
+            if outcome in _NOT_ASKED_FOR:
+                log.warning("message_not_asked_for", outcome=outcome, media_id=request.media_id)
             handling.finished(outcome or "requeued")
             settle = delivery.ack if outcome else delivery.requeue
             with handling.settling("ack" if outcome else "requeue"):

@@ -121,6 +121,27 @@ async def test_a_message_for_a_media_that_does_not_exist_is_acked_and_counted(
     assert len(await dead_letters(system)) == letters
 
 
+async def test_a_message_for_a_photo_that_is_not_complete_is_acked_told_and_harms_nothing(
+    system: System,
+) -> None:
+    (worker,) = system.workers
+    letters = len(await dead_letters(system))
+    before = await measured(worker, PROCESSED, outcome="early")
+    ticket = await uploaded(system, draw(105))
+    await system.publish(ProcessRequest(ticket["media_id"], 0))
+
+    async def more() -> float:
+        return await measured(worker, PROCESSED, outcome="early") - before
+
+    assert await eventually(more) == 1
+    told = [event["media_id"] for event in worker.events("message_not_asked_for")]
+    assert told.count(ticket["media_id"]) == 1
+    await system.client().complete(ticket)
+    assert (await system.client().finished(ticket["media_id"]))["status"] == "READY"
+    assert await more() == 1
+    assert len(await dead_letters(system)) == letters
+
+
 async def test_a_message_with_a_broken_trace_header_is_processed_all_the_same(
     system: System,
 ) -> None:

@@ -56,6 +56,18 @@ async def test_a_finished_photo_is_a_duplicate(pipeline: Pipeline) -> None:
     assert await pipeline.media(media.id) == before
 
 
+async def test_a_message_that_comes_before_the_upload_is_complete_changes_nothing(
+    pipeline: Pipeline,
+) -> None:
+    ticket = await pipeline.ticket()
+
+    assert await pipeline.process(ticket.media) is Processed.EARLY
+
+    assert await pipeline.media(ticket.media.id) == ticket.media
+    media = (await pipeline.complete(ticket)).media
+    assert await pipeline.process(media) is Processed.READY
+
+
 async def test_a_message_for_an_unknown_media_is_answered_as_such(pipeline: Pipeline) -> None:
     request = ProcessRequest(ulid(999), 0)
 
