@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from application.messages import ProcessRequest
-from application.ports import Database, Ids, UnitOfWork
+from application.ports import Database, UnitOfWork
 from application.sweeping import sweep
 from application.transactions import transact
 from domain.lifecycle import State
@@ -21,11 +21,8 @@ class RecoverLeases:
     that time.
     """
 
-    def __init__(
-        self, *, database: Database, ids: Ids, policy: RetryPolicy, lease_seconds: float
-    ) -> None:
+    def __init__(self, *, database: Database, policy: RetryPolicy, lease_seconds: float) -> None:
         self._database = database
-        self._ids = ids
         self._policy = policy
         self._blind = timedelta(seconds=lease_seconds / 2)
         self._hold = timedelta(seconds=max(lease_seconds / 2, HOLD_SECONDS_MIN))
@@ -58,14 +55,12 @@ class RecoverLeases:
         media = await uow.media.get(media_id, lock=True)
         if media is None:
             return False
-        change = media.lose_lease(now=uow.now, policy=self._policy, fraction=self._ids.fraction())
+        change = media.lose_lease(now=uow.now, policy=self._policy)
         if not change.moved:
             return False
         lost = change.media
         await uow.media.save(lost)
         if lost.next_attempt_at is not None:
-            request = ProcessRequest(lost.id, lost.lease_token, lost.traceparent)
-            delay = (lost.next_attempt_at - uow.now).total_seconds()
-            await uow.enqueue(request, delay_seconds=delay)
+            await uow.enqueue(ProcessRequest(lost.id, lost.lease_token, lost.traceparent))
         await uow.commit()
         return True

@@ -107,7 +107,7 @@ class Media(Record):
             if not self.is_overdue(now):
                 return Change(self, moved=False)
             if self._last_lease(policy):
-                return self.lose_lease(now=now, policy=policy, fraction=0.0)
+                return self.lose_lease(now=now, policy=policy)
         if self.next_attempt_at is not None and now < self.next_attempt_at:
             return Change(self, moved=False)
         former = self._closed(now, Outcome.LEASE_LOST, FailureCode.WORKER_CRASHED)
@@ -218,8 +218,11 @@ class Media(Record):
             attempts=self._closed(now, Outcome.RELEASED),
         )
 
-    def lose_lease(self, *, now: datetime, policy: RetryPolicy, fraction: float) -> Change:
-        """The worker fell silent: retry soon, or give up after too many times."""
+    def lose_lease(self, *, now: datetime, policy: RetryPolicy) -> Change:
+        """The worker fell silent: retry at once, or give up after too many times.
+
+        The lease was the delay, and leases end at different times.
+        """
         if self.state is not State.PROCESSING or not self.is_overdue(now):
             return Change(self, moved=False)
         lost = self.lost_leases + 1
@@ -236,16 +239,15 @@ class Media(Record):
                 deadline_at=self._sweep_at(now, policy),
                 attempts=closed,
             )
-        due = _later(now, policy.base_seconds * fraction)
         return self._move(
             Trigger.LOSE_LEASE,
             State.RETRYING,
             now,
             lost_leases=lost,
             worker_id=None,
-            next_attempt_at=due,
+            next_attempt_at=now,
             requeues=0,
-            deadline_at=_later(due, policy.silence_seconds(0)),
+            deadline_at=_later(now, policy.silence_seconds(0)),
             attempts=closed,
         )
 

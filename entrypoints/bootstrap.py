@@ -294,7 +294,7 @@ def make_dispatcher(settings: Settings, adapters: AdapterSet) -> Dispatcher:
             hold_seconds=settings.lease_seconds,
         ),
         recover_leases=RecoverLeases(
-            database=database, ids=ids, policy=policy, lease_seconds=settings.lease_seconds
+            database=database, policy=policy, lease_seconds=settings.lease_seconds
         ),
         requeue_silent=RequeueSilent(database=database, overview=adapters.overview, policy=policy),
         expire_uploads=ExpireUploads(database=database),

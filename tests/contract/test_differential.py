@@ -52,7 +52,7 @@ VERBS: dict[str, Verb] = {
         media, now=now, code=FailureCode.IMAGE_CORRUPT
     ),
     "release": lambda media, now: media.release(now=now, policy=POLICY, token=media.lease_token),
-    "lose": lambda media, now: media.lose_lease(now=now, policy=POLICY, fraction=0.5),
+    "lose": lambda media, now: media.lose_lease(now=now, policy=POLICY),
     "requeue": lambda media, now: media.requeue(now=now, policy=POLICY),
     "expire": lambda media, now: media.expire(now=now),
     "reprocess": lambda media, now: media.reprocess(now=now, policy=POLICY),

@@ -130,7 +130,7 @@ def _lost(times: int) -> Media:
     media = builders.processing()
     for lost in range(1, times + 1):
         later = NOW + timedelta(hours=lost)
-        media = media.lose_lease(now=later, policy=POLICY, fraction=0.5).media
+        media = media.lose_lease(now=later, policy=POLICY).media
         if lost < times:
             media = builders.claim(media, now=later + timedelta(minutes=1)).media
     return media

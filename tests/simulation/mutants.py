@@ -99,9 +99,9 @@ def sweeper_without_recheck(patch: Patch) -> None:
     """What was overdue when the list was read is taken away, whatever happened since."""
     lose = Media.lose_lease
 
-    def blind(self: Media, *, now: datetime, policy: RetryPolicy, fraction: float) -> Change:
+    def blind(self: Media, *, now: datetime, policy: RetryPolicy) -> Change:
         overdue = replace(self, deadline_at=now) if self.state is State.PROCESSING else self
-        return lose(overdue, now=now, policy=policy, fraction=fraction)
+        return lose(overdue, now=now, policy=policy)
 
     patch.setattr(Media, "lose_lease", blind)
     # The list is stale by a renewal: exactly what a slow sweeper sees.

@@ -13,7 +13,7 @@ from domain.lifecycle import State
 from tests.simulation.loop import Process
 from tests.simulation.world import LEASE_SECONDS, World
 
-RECOVERY = 1.5 * LEASE_SECONDS + 15  # until the lease is found lost, then retry delay and work
+RECOVERY = 1.5 * LEASE_SECONDS + 8  # until the lease is found lost, then at most 8 s of work
 HOLD = 45.0  # a relay that died holds its rows for 30 s
 
 CRASHES = {

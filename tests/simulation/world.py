@@ -297,7 +297,7 @@ class World:
             ids=self.ids,
             relay_outbox=RelayOutbox(relay=database.relay, publisher=self.broker),
             recover_leases=RecoverLeases(
-                database=database, ids=self.ids, policy=POLICY, lease_seconds=LEASE_SECONDS
+                database=database, policy=POLICY, lease_seconds=LEASE_SECONDS
             ),
             requeue_silent=RequeueSilent(
                 database=database,

@@ -91,7 +91,7 @@ class Pipeline:
         )
         self.relay_outbox = RelayOutbox(relay=database.relay, publisher=self.broker)
         self.recover_leases = RecoverLeases(
-            database=database, ids=ids, policy=policy, lease_seconds=LEASE_SECONDS
+            database=database, policy=policy, lease_seconds=LEASE_SECONDS
         )
         self.requeue_silent = RequeueSilent(
             database=database, overview=database.overview, policy=policy

@@ -118,7 +118,6 @@ class WatchedPipeline:
         self.relay_outbox = RelayOutbox(relay=inner.relay, publisher=publisher)
         self.recover_leases = RecoverLeases(
             database=self.database,
-            ids=pipeline.ids,
             policy=pipeline.policy,
             lease_seconds=LEASE_SECONDS,
         )

@@ -71,7 +71,7 @@ def fire(media: Media, trigger: Trigger) -> Change:
         Trigger.SCHEDULE_RETRY: lambda: builders.retry(media, now=now),
         Trigger.FAIL: lambda: builders.fail(media, now=now),
         Trigger.RELEASE: lambda: media.release(now=now, policy=policy, token=token),
-        Trigger.LOSE_LEASE: lambda: media.lose_lease(now=now, policy=policy, fraction=0.5),
+        Trigger.LOSE_LEASE: lambda: media.lose_lease(now=now, policy=policy),
         Trigger.EXPIRE: lambda: media.expire(now=now),
         Trigger.REPROCESS: lambda: media.reprocess(now=now, policy=policy),
     }

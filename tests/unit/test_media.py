@@ -18,8 +18,8 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def lose(media: Media, *, now: datetime, fraction: float = 0.5) -> Change:
-    return media.lose_lease(now=now, policy=POLICY, fraction=fraction)
+def lose(media: Media, *, now: datetime) -> Change:
+    return media.lose_lease(now=now, policy=POLICY)
 
 
 def test_a_requested_media_waits_for_its_upload_and_a_grace() -> None:
@@ -162,10 +162,10 @@ def test_a_lease_is_lost_only_when_it_is_over() -> None:
     assert lose(media, now=after(LEASE_SECONDS)).moved
 
 
-def test_a_lost_lease_is_retried_soon_and_stays_charged() -> None:
-    media = lose(builders.processing(), now=after(20), fraction=0.25).media
+def test_a_lost_lease_is_retried_at_once_and_stays_charged() -> None:
+    media = lose(builders.processing(), now=after(20)).media
     assert (media.state, media.attempt, media.lost_leases) == (State.RETRYING, 1, 1)
-    assert media.next_attempt_at == after(20 + POLICY.base_seconds * 0.25)
+    assert media.next_attempt_at == after(20)
     assert media.worker_id is None
 
 
@@ -194,9 +194,7 @@ def test_a_lease_is_excused_once() -> None:
 def test_what_was_charged_before_the_photo_was_reprocessed_is_settled() -> None:
     media, late = builders.processing(), after(3600)
     for _ in range(POLICY.lost_leases_max - 1):
-        media = replace(
-            claim(lose(media, now=late, fraction=0).media, now=late).media, deadline_at=NOW
-        )
+        media = replace(claim(lose(media, now=late).media, now=late).media, deadline_at=NOW)
     failed = lose(media, now=late).media
     assert failed.state is State.FAILED
     assert not failed.excuse(now=late, token=3).moved, "what was answered stays"
