@@ -17,7 +17,6 @@ from opentelemetry.instrumentation.asyncpg import (  # pyright: ignore[reportMis
 )
 from opentelemetry.sdk.trace import TracerProvider
 
-
 # Our span `commit` tells of the last; the others say nothing, and all are two of five queries.
 _BOUNDARIES = frozenset({"BEGIN", "COMMIT", "ROLLBACK"})
 
