@@ -1,6 +1,7 @@
 """Which faults a run has, and how often each: drawn from the seed, so that every run is another.
 
-Some runs are calm but for one kind of fault, some are a storm of all of them.
+Some runs are calm but for one kind of fault, some are a storm of all of them, and in some a server
+goes away again and again: in a storm nobody could tell what that alone does.
 """
 
 import asyncio
@@ -43,6 +44,14 @@ STEP_FAULTS: dict[str, float] = {
     "broker_outage": 0.0003,
     "store_outage": 0.0003,
 }
+# A day on which servers go away while long work is under way, and nothing else happens.
+OUTAGE_DAY: dict[str, float] = {"connection_dropped": 0.01, "decoding_slow": 0.5}
+OUTAGES: dict[str, float] = {
+    "database_outage": 0.002,
+    "broker_outage": 0.001,
+    "store_outage": 0.001,
+}
+OUTAGE_DAYS = 1 / 6
 CLOCK_SKEW = "clock_skew"
 ALL_FAULTS = frozenset({*CALL_FAULTS, *STEP_FAULTS, CLOCK_SKEW})
 
@@ -65,11 +74,20 @@ class Faults:
 
     @classmethod
     def drawn(cls, random: Random) -> "Faults":
+        if random.random() < OUTAGE_DAYS:
+            return cls._of_outages(random)
         faults = cls(random)
         intensity = random.random()
         for name, largest in sorted({**CALL_FAULTS, **STEP_FAULTS}.items()):
             present = random.random() < intensity
             faults.rates[name] = largest * random.random() if present else 0.0
+        return faults
+
+    @classmethod
+    def _of_outages(cls, random: Random) -> "Faults":
+        faults = cls.none(random)
+        (outage,) = random.choices(list(OUTAGES), list(OUTAGES.values()))
+        faults.rates |= {**OUTAGE_DAY, outage: OUTAGES[outage]}
         return faults
 
     def strikes(self, name: str) -> bool:

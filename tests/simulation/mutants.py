@@ -269,7 +269,7 @@ def window_never_frees(patch: Patch) -> None:
 MUTANTS: dict[Callable[[Patch], None], int] = {
     ack_before_commit: 20,
     mark_before_confirm: 50,
-    finish_without_token: 100,
+    finish_without_token: 300,
     keys_without_token: 50,
     lease_by_worker_clock: 50,
     sweeper_without_recheck: 100,
@@ -281,7 +281,7 @@ MUTANTS: dict[Callable[[Patch], None], int] = {
     ready_before_the_uploads: 20,
     sweeper_takes_the_winner: 20,
     outage_that_charges: 50,
-    silence_is_never_excused: 800,
+    silence_is_never_excused: 400,
     lost_messages_stay_lost: 100,
     window_never_frees: 100,
 }
