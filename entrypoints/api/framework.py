@@ -7,9 +7,9 @@ from typing import Any
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Method
+from litestar.types import ASGIApp, Method, Receive, Scope, Send
 
-from entrypoints.api.problem import exception_handler
+from entrypoints.api.problem import ForeignOrigin, answer_for, exception_handler
 from entrypoints.api.requests import BODY_BYTES_MAX
 
 Handler = Callable[..., Awaitable[ASGIApp]]
@@ -38,20 +38,39 @@ def build(
     def lifespan(_: Litestar) -> AbstractAsyncContextManager[Any]:
         return open_while_serving
 
-    return Litestar(
+    cors = _cors(cors_origins)
+    app = Litestar(
         route_handlers=list(handlers),
         lifespan=[lifespan],
         exception_handlers={Exception: exception_handler(current_traceparent)},
-        cors_config=_cors(cors_origins),
+        cors_config=cors,
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
+    if cors is not None:
+        app.asgi_handler = _refuse_foreign(app.asgi_handler, cors)
+    return app
 
 
 def _cors(origins: Sequence[str]) -> CORSConfig | None:
     if not origins:
         return None
     return CORSConfig(allow_origins=list(origins), expose_headers=EXPOSED_HEADERS)
+
+
+def _refuse_foreign(app: ASGIApp, cors: CORSConfig) -> ASGIApp:
+    """Answer the preflight of an origin that may not call; the framework would in plain text."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+            if origin and not cors.is_origin_allowed(origin):
+                refusal = answer_for(ForeignOrigin(), path=scope["path"], traceparent=None)
+                await refusal(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return handle

@@ -66,6 +66,10 @@ class ClientGone(errors.PipelineError):
     """The client hung up before its body was complete; nobody reads the answer."""
 
 
+class ForeignOrigin(errors.PipelineError):
+    """A browser asks whether a script of an origin that is not listed may call."""
+
+
 class InvalidRequest(errors.PipelineError):
     """The body is JSON of another shape; `errors` names the fields."""
 
@@ -118,6 +122,12 @@ TABLE: dict[type[BaseException], Kind] = {
         "Send JSON with the header Content-Type: application/json.",
     ),
     ClientGone: Kind("client-gone", 400, "The body ended too early.", "Send the whole body."),
+    ForeignOrigin: Kind(
+        "origin-not-allowed",
+        403,
+        "Scripts of this origin may not call.",
+        "The operator lists the origins that may (CORS_ORIGINS).",
+    ),
     # What the store of the embedded set refuses.
     store.SignatureDoesNotMatch: Kind("signature-mismatch", 403, "The link is not valid."),
     store.LinkExpired: Kind("link-expired", 403, "The link has expired."),

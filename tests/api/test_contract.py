@@ -166,7 +166,18 @@ async def test_only_the_origins_that_were_set_may_call(
         ours = await api.get("/health/live", {"Origin": "https://a.example"})
         other = await api.get("/health/live", {"Origin": "https://b.example"})
         evil = await api.get("/health/live", {"Origin": "https://a.example.evil.example"})
+        allowed = await api.send(
+            "OPTIONS", "/upload-url", headers={**PREFLIGHT, "Origin": "https://a.example"}
+        )
+        refused = await api.send("OPTIONS", "/upload-url", headers=PREFLIGHT)
 
     assert ours.headers["Access-Control-Allow-Origin"] == "https://a.example"
     assert "Access-Control-Allow-Origin" not in other.headers
     assert "Access-Control-Allow-Origin" not in evil.headers
+    assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (
+        204,
+        "https://a.example",
+    )
+    assert (refused.status, refused.headers["Content-Type"]) == (403, "application/problem+json")
+    assert refused.json()["code"] == "origin-not-allowed"
+    assert "Access-Control-Allow-Origin" not in refused.headers
