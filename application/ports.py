@@ -82,6 +82,10 @@ class DeadLetters(Protocol):
         """Set `replayed_at` to now."""
         ...
 
+    async def mark_dismissed(self, letter_id: str) -> None:
+        """Set `dismissed_at` to now."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """One transaction. Leaving it without `commit` undoes everything."""

@@ -36,11 +36,11 @@ class ReplayFailures:
                 yield await self._reprocess.dead_letter(letter_id, dry_run=dry_run)
 
     async def _open_letters(self) -> dict[str, str]:
-        """By media, the latest of its letters that nobody has replayed."""
+        """By media, the latest of its letters that is still open."""
         async with self._database.begin() as uow:
             letters = await uow.dead_letters.list(limit=LETTERS_MAX)
         return {
             letter.media_id: letter.id
             for letter in reversed(letters)
-            if letter.media_id is not None and letter.replayed_at is None
+            if letter.media_id is not None and letter.is_open
         }

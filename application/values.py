@@ -29,6 +29,12 @@ class DeadLetter:
     media_id: str | None
     body: bytes
     replayed_at: datetime | None = None
+    dismissed_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to decide what becomes of it."""
+        return self.replayed_at is None and self.dismissed_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is under way: media by non-terminal state, outbox rows that are due, dead letters not
-    yet replayed.
+    """What is under way: media by non-terminal state, outbox rows that are due, dead letters
+    neither replayed nor dismissed.
 
     `requeued` counts the media in UPLOADED or RETRYING whose message was sent again and is not yet
     presumed lost, too.

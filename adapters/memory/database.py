@@ -121,7 +121,7 @@ class MemoryUnitOfWork(UnitOfWork):
         tables.media.update(self.written)
         for letter in self._dead_letters.written.values():
             # A copy that somebody else has kept meanwhile stays as it is.
-            if letter.replayed_at is not None or letter.id not in tables.dead_letters:
+            if not letter.is_open or letter.id not in tables.dead_letters:
                 tables.dead_letters[letter.id] = letter
         for request, due in self._enqueued:
             row = OutboxRow(tables.next_outbox_id, request, due)
@@ -185,6 +185,9 @@ class MemoryDeadLetters(DeadLetters):
 
     async def mark_replayed(self, letter_id: str) -> None:
         self._put(replace(self._letters[letter_id], replayed_at=self._now))
+
+    async def mark_dismissed(self, letter_id: str) -> None:
+        self._put(replace(self._letters[letter_id], dismissed_at=self._now))
 
     def _put(self, letter: DeadLetter) -> None:
         self._letters[letter.id] = self.written[letter.id] = letter
@@ -275,7 +278,7 @@ class MemoryOverview(Overview):
                 media.requeues > 0 and media.state in CLAIMABLE and not media.is_overdue(now)
                 for media in tables.media.values()
             ),
-            dead_letters=sum(letter.replayed_at is None for letter in tables.dead_letters.values()),
+            dead_letters=sum(letter.is_open for letter in tables.dead_letters.values()),
         )
 
     async def totals(self) -> Mapping[State, int]:

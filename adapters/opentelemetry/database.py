@@ -158,3 +158,6 @@ class _ObservedDeadLetters(DeadLetters):
 
     async def mark_replayed(self, letter_id: str) -> None:
         await self._inner.mark_replayed(letter_id)
+
+    async def mark_dismissed(self, letter_id: str) -> None:
+        await self._inner.mark_dismissed(letter_id)

@@ -158,7 +158,7 @@ DEAD_LETTERS_KEPT = Instrument(
     name="pipeline.dead_letters.kept",
     kind=Kind.OBSERVED,
     unit="{message}",
-    meaning="Dead letters kept for a human that were not replayed.",
+    meaning="Dead letters kept for a human that were neither replayed nor dismissed.",
     where=_DISPATCHER,
 )
 BACKLOG_AGE = Instrument(

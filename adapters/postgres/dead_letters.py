@@ -25,6 +25,7 @@ class PostgresDeadLetters(DeadLetters):
             letter.media_id,
             letter.body,
             letter.replayed_at,
+            letter.dismissed_at,
         )
 
     async def get(self, letter_id: str) -> DeadLetter | None:
@@ -37,3 +38,6 @@ class PostgresDeadLetters(DeadLetters):
 
     async def mark_replayed(self, letter_id: str) -> None:
         await self._transaction.write(_SQL["mark_replayed"], letter_id, self._transaction.now)
+
+    async def mark_dismissed(self, letter_id: str) -> None:
+        await self._transaction.write(_SQL["mark_dismissed"], letter_id, self._transaction.now)

@@ -14,7 +14,7 @@ WHERE published_at IS NULL AND available_at <= now()
 UNION ALL
 SELECT 'dead_letters', count(*), 0.0::float8, 0
 FROM dead_letters
-WHERE replayed_at IS NULL
+WHERE replayed_at IS NULL AND dismissed_at IS NULL
 
 -- name: totals
 SELECT state, count(*) AS count FROM media GROUP BY state

@@ -54,6 +54,7 @@ def letter_to_row(letter: DeadLetter) -> dict[str, Any]:
         "media_id": letter.media_id,
         "body": letter.body,
         "replayed_at": _micros(letter.replayed_at),
+        "dismissed_at": _micros(letter.dismissed_at),
     }
 
 
@@ -65,6 +66,7 @@ def letter_from_row(row: sqlite3.Row) -> DeadLetter:
         media_id=row["media_id"],
         body=row["body"],
         replayed_at=_moment(row["replayed_at"]),
+        dismissed_at=_moment(row["dismissed_at"]),
     )
 
 

@@ -12,8 +12,8 @@ ORDER BY deadline_at, id
 LIMIT :limit
 
 -- name: keep_letter
-INSERT INTO dead_letter (id, received_at, reason, media_id, body, replayed_at)
-VALUES (:id, :received_at, :reason, :media_id, :body, :replayed_at)
+INSERT INTO dead_letter (id, received_at, reason, media_id, body, replayed_at, dismissed_at)
+VALUES (:id, :received_at, :reason, :media_id, :body, :replayed_at, :dismissed_at)
 ON CONFLICT (id) DO NOTHING
 
 -- name: get_letter
@@ -24,6 +24,9 @@ SELECT * FROM dead_letter ORDER BY received_at DESC, id DESC LIMIT :limit
 
 -- name: mark_replayed
 UPDATE dead_letter SET replayed_at = :now WHERE id = :id
+
+-- name: mark_dismissed
+UPDATE dead_letter SET dismissed_at = :now WHERE id = :id
 
 -- name: enqueue
 INSERT INTO outbox (media_id, token, traceparent, available_at)
@@ -75,7 +78,7 @@ FROM media
 WHERE state IN ('UPLOADED', 'RETRYING') AND requeues > 0 AND deadline_at > :now
 
 -- name: waiting_letters
-SELECT COUNT(*) AS count FROM dead_letter WHERE replayed_at IS NULL
+SELECT COUNT(*) AS count FROM dead_letter WHERE replayed_at IS NULL AND dismissed_at IS NULL
 
 -- name: totals
 SELECT state, COUNT(*) AS count FROM media GROUP BY state

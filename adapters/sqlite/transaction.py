@@ -139,6 +139,10 @@ class SqliteDeadLetters(DeadLetters):
         now = to_micros(self._session.now)
         self._session.write(_statement("mark_replayed", id=letter_id, now=now))
 
+    async def mark_dismissed(self, letter_id: str) -> None:
+        now = to_micros(self._session.now)
+        self._session.write(_statement("mark_dismissed", id=letter_id, now=now))
+
 
 class SqliteTransaction(UnitOfWork):
     """Begun and ended by `SqliteDatabase.begin`."""

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from adapters.events import get_logger
+from application.dismiss_letter import DismissLetter
 from application.replay_failures import ReplayFailures
 from application.reprocess_media import Reprocessed
 from application.values import DeadLetter
@@ -20,6 +22,8 @@ from entrypoints.tools.shared import (
     terminal,
 )
 
+log = get_logger(__name__)
+
 
 async def _list(options: argparse.Namespace) -> None:
     async with desk() as work, work.database.begin() as uow:
@@ -27,14 +31,14 @@ async def _list(options: argparse.Namespace) -> None:
     if options.json:
         print_json([_plain(letter) for letter in letters])
         return
-    rows = table("id", "received (UTC)", "reason", "media", "replayed (UTC)")
+    rows = table("id", "received (UTC)", "reason", "media", "settled (UTC)")
     for letter in letters:
         rows.row(
             letter.id,
             moment(letter.received_at),
             letter.reason,
             letter.media_id or "unreadable",
-            moment(letter.replayed_at) or "no",
+            _settled(letter),
         )
     terminal().print(rows if letters else "There are no dead letters.")
 
@@ -67,6 +71,21 @@ async def _replay(options: argparse.Namespace) -> None:
     tell_replays([done], dry_run=options.dry_run, as_json=options.json)
 
 
+async def _dismiss(options: argparse.Namespace) -> None:
+    """Raises LetterNotFound."""
+    async with desk() as work:
+        done = await DismissLetter(database=work.database)(options.id)
+    letter = done.letter
+    event = "dead_letter_dismissed" if done.moved else "dead_letter_not_dismissed"
+    log.info(event, letter_id=letter.id, media_id=letter.media_id, reason=letter.reason)
+    if options.json:
+        print_json({"id": letter.id, "dismissed": done.moved})
+    elif done.moved:
+        terminal().print(f"{letter.id} is dismissed; its copy is kept.", soft_wrap=True)
+    else:
+        terminal().print(f"{letter.id} was {_settled(letter)}: nothing to do.", soft_wrap=True)
+
+
 async def _replay_code(work: Desk, options: argparse.Namespace) -> None:
     replay = ReplayFailures(
         database=work.database, overview=work.overview, reprocess=work.reprocess()
@@ -89,6 +108,12 @@ def _summary(count: int, code: FailureCode, limit: int) -> str:
     return f"{photos} FAILED with {code}.{more}"
 
 
+def _settled(letter: DeadLetter) -> str:
+    if letter.replayed_at is not None:
+        return f"replayed {moment(letter.replayed_at)}"
+    return f"dismissed {moment(letter.dismissed_at)}" if letter.dismissed_at else "no"
+
+
 def _plain(letter: DeadLetter) -> dict[str, Any]:
     return {
         "id": letter.id,
@@ -96,6 +121,7 @@ def _plain(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "media_id": letter.media_id,
         "replayed_at": letter.replayed_at,
+        "dismissed_at": letter.dismissed_at,
         "body": letter.body.decode("utf-8", "backslashreplace"),
     }
 
@@ -104,4 +130,5 @@ ACTIONS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, None]]] = 
     "list_letters": _list,
     "show_letter": _show,
     "replay": _replay,
+    "dismiss": _dismiss,
 }

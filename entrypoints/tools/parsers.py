@@ -41,6 +41,10 @@ def _add_dead_letters(commands: Commands) -> None:
     _add_limit(listing, 50)
     show = _tool(group, "show", "one of them", _dead_letters("show_letter"))
     show.add_argument("id", metavar="ID")
+    dismiss = _tool(
+        group, "dismiss", "put one aside that will not be replayed", _dead_letters("dismiss")
+    )
+    dismiss.add_argument("id", metavar="ID")
     replay = _tool(
         group,
         "replay",

@@ -121,7 +121,7 @@ def _drawn(status: Status, where: str) -> RenderableType:
     messages = table("waiting", "messages", "oldest", title="Messages")
     messages.row("outbox, due", f"{backlog.outbox.count:,}", _age(_oldest(backlog.outbox)))
     messages.row("presumed lost, sent again", f"{backlog.requeued:,}", "")
-    messages.row("dead letters, not replayed", f"{backlog.dead_letters:,}", "")
+    messages.row("dead letters, not settled", f"{backlog.dead_letters:,}", "")
     return Group(photos, messages, _recent(status.recent))
 
 

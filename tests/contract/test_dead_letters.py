@@ -95,3 +95,16 @@ async def test_a_replayed_letter_says_when(database_ports: DatabasePorts) -> Non
         now = uow.now
         await uow.commit()
     assert await get(database, letter.id) == replace(letter, replayed_at=now)
+
+
+async def test_a_dismissed_letter_says_when_and_waits_no_more(
+    database_ports: DatabasePorts,
+) -> None:
+    database, letter = database_ports.database, builders.letter(1)
+    await keep(database, letter, builders.letter(2))
+    async with database.begin() as uow:
+        await uow.dead_letters.mark_dismissed(letter.id)
+        now = uow.now
+        await uow.commit()
+    assert await get(database, letter.id) == replace(letter, dismissed_at=now)
+    assert (await database_ports.overview.backlog()).dead_letters == 1

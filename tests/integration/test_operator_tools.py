@@ -218,6 +218,7 @@ def test_a_limit_says_that_there_may_be_more(operator: Operator) -> None:
     ("words", "sentence"),
     [
         (("dead-letters", "show", "x"), "pipeline dead-letters: there is no dead letter x\n"),
+        (("dead-letters", "dismiss", "x"), "pipeline dead-letters: there is no dead letter x\n"),
         (("dead-letters", "replay", "x"), "pipeline dead-letters: there is no dead letter x\n"),
         (("media", "show", "x"), "pipeline media: there is no media x\n"),
         (("media", "requeue", "x"), "pipeline media: there is no media x\n"),
@@ -235,6 +236,31 @@ def test_a_letter_that_names_no_photo_cannot_be_replayed(operator: Operator) -> 
     answer = operator.types("dead-letters", "replay", "letter-1")
     assert answer.code == 1
     assert "unreadable" in answer.err
+
+
+def test_a_letter_is_dismissed_once_and_kept(operator: Operator) -> None:
+    operator.keep(letters=[replace(builders.letter(1), media_id=None), builders.letter(2)])
+    assert json.loads(operator.types("status", "--json").out)["dead_letters"] == 2
+
+    first = operator.types("dead-letters", "dismiss", "letter-1")
+    assert (first.code, first.events) == (0, ["dead_letter_dismissed"])
+    assert first.out == "letter-1 is dismissed; its copy is kept.\n"
+    assert json.loads(operator.types("status", "--json").out)["dead_letters"] == 1
+
+    second = operator.types("dead-letters", "dismiss", "letter-1")
+    assert (second.code, second.events) == (0, ["dead_letter_not_dismissed"])
+    assert "nothing to do" in second.out
+    kept = json.loads(operator.types("dead-letters", "show", "letter-1", "--json").out)
+    assert kept["dismissed_at"] is not None
+
+
+def test_a_letter_that_was_replayed_is_not_dismissed(operator: Operator) -> None:
+    media, letter = undeliverable(1)
+    operator.keep(media, letters=[letter])
+    operator.types("dead-letters", "replay", letter.id)
+    answer = operator.types("dead-letters", "dismiss", letter.id)
+    assert (answer.code, answer.events) == (0, ["dead_letter_not_dismissed"])
+    assert "was replayed" in answer.out
 
 
 # --- photos ----------------------------------------------------------------------------------

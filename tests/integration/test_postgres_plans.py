@@ -59,6 +59,7 @@ QUERIES: list[tuple[str, str, tuple[Any, ...], int]] = [
     ("dead_letters", "get", ("5",), 1),
     ("dead_letters", "list", (LIMIT,), LIMIT),
     ("dead_letters", "mark_replayed", ("5", NOW), 1),
+    ("dead_letters", "mark_dismissed", ("5", NOW), 1),
 ]
 
 
