@@ -82,9 +82,6 @@ class Record:
     def was_finished_by(self, token: int) -> bool:
         return self.state is State.READY and self.lease_token == token
 
-    def lease_is_over(self, now: datetime) -> bool:
-        return self.state is State.PROCESSING and self.is_overdue(now)
-
     def variant_prefix(self, token: int) -> str:
         """Where the attempt with this token writes; no other attempt ever writes there."""
         return f"{object_prefix(self.id)}{token}/"

@@ -72,7 +72,7 @@ async def paused_while_it_writes(system: System) -> tuple[str, ProductProcess]:
 async def lease_is_over(system: System, media_id: str) -> bool:
     async with system.inside.database.begin() as uow:
         media = await uow.media.get(media_id)
-        return media is not None and media.lease_is_over(uow.now)
+        return media is not None and media.is_overdue(uow.now)
 
 
 async def test_a_photo_whose_worker_was_killed_is_ready_within_one_and_a_half_leases(

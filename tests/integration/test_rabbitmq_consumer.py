@@ -32,14 +32,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def broker(rabbitmq_url: str) -> AsyncGenerator[RabbitBroker]:
-    """A broker that nothing disturbs."""
-    await fresh_topology(rabbitmq_url)
-    async with leakproof_broker(rabbitmq_url) as broker:
-        yield broker
-
-
-@pytest.fixture
 async def proxied(
     rabbitmq_url: str,
     broker: RabbitBroker,  # noqa: ARG001  must outlive this one

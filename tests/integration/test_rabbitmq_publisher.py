@@ -27,13 +27,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def broker(rabbitmq_url: str) -> AsyncGenerator[RabbitBroker]:
-    await fresh_topology(rabbitmq_url)
-    async with leakproof_broker(rabbitmq_url) as broker:
-        yield broker
-
-
-@pytest.fixture
 async def proxied(rabbitmq_url: str) -> AsyncGenerator[tuple[Proxy, RabbitBroker]]:
     await fresh_topology(rabbitmq_url)
     async with proxy_to(rabbitmq_url) as (proxy, url):

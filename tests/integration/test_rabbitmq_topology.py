@@ -1,7 +1,6 @@
 """The topology by its effects: what happens to messages, not what was declared."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import cast
 
@@ -24,13 +23,6 @@ from tests.support.rabbitmq import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def broker(rabbitmq_url: str) -> AsyncGenerator[RabbitBroker]:
-    await fresh_topology(rabbitmq_url)
-    async with leakproof_broker(rabbitmq_url) as broker:
-        yield broker
 
 
 async def test_declaring_twice_changes_nothing(broker: RabbitBroker, rabbitmq_url: str) -> None:
