@@ -131,7 +131,8 @@ class Objects:
 
     def create(self) -> Incoming:
         with _outages():
-            self._incoming.mkdir(parents=True, exist_ok=True)
+            self._require_folder()
+            self._incoming.mkdir(exist_ok=True)
             while True:
                 descriptor, name = tempfile.mkstemp(dir=self._incoming)
                 os.close(descriptor)
@@ -161,11 +162,13 @@ class Objects:
             try:
                 return OpenObject(os.open(path, os.O_RDONLY))
             except (FileNotFoundError, NotADirectoryError):
+                self._require_folder()
                 return None
 
     def list_keys(self, prefix: str) -> list[str]:
         start = self._objects / folder_of_prefix(prefix)
         with _outages():
+            self._require_folder()
             keys = [
                 path_to_key(Path(folder, name).relative_to(self._objects))
                 for folder, _, names in os.walk(start, onerror=_raise_unless_gone)
@@ -176,10 +179,15 @@ class Objects:
     def delete(self, keys: Sequence[str]) -> None:
         """Not synced: an object that a power cut brings back is swept again."""
         with _outages():
+            self._require_folder()
             for path in [self._objects / key_to_path(key) for key in keys]:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
                 prune_folders(path.parent, self._objects)
+
+    def _require_folder(self) -> None:
+        """Raise OSError where the whole folder is gone: a disk that is not mounted, no deletion."""
+        self._objects.stat()
 
 
 def _place(source: Path, target: Path, key: str, *, once: bool) -> None:

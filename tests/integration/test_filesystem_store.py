@@ -5,7 +5,7 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -236,3 +236,27 @@ def test_a_secret_that_is_short_or_open_to_others_is_refused(tmp_path: Path) -> 
     path.write_bytes(b"short")
     with pytest.raises(InvalidConfiguration, match="too short"):
         load_or_create_secret(path, random_bytes)
+
+
+async def test_a_folder_that_is_gone_is_an_outage_and_no_missing_photo(
+    store: FilesystemStore, tmp_path: Path
+) -> None:
+    await _put(store, tmp_path, "media/1/original.jpg", b"photo")
+    stored = await store.head("media/1/original.jpg")
+    assert stored is not None
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.head("media/1/original.jpg"),
+        lambda: store.download(
+            "media/1/original.jpg", etag=stored.etag, to=tmp_path / "copy", max_bytes=100
+        ),
+        lambda: store.list_keys("media/1/"),
+        lambda: store.delete(["media/1/original.jpg"]),
+        lambda: _put(store, tmp_path, "media/1/1/thumb.webp", b"variant"),
+        store.check,
+    ]
+    for call in calls:
+        with pytest.raises(StoreUnavailable):
+            await call()
+    (tmp_path / "elsewhere").rename(tmp_path / "store")
+    assert await store.list_keys("media/1/") == ["media/1/original.jpg"]
