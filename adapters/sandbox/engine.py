@@ -125,7 +125,7 @@ class _Session:
             return await self._converse(on_variant)
         except Forged as forged:
             _log.warning("a decoding child gave a forged answer: %s", forged)
-            detail = "The decoder gave an answer that cannot be true; the photo is not trusted."
+            detail = "The photo made the decoder lie; save it anew in an editor and upload that."
             raise ProcessingFailed(FailureCode.DECODER_CRASHED, detail) from forged
         except _Ended:
             raise _death(await self._child.status(), _oom_kills() > oom_kills) from None

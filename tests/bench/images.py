@@ -29,12 +29,12 @@ from adapters.sandbox.geometry import place
 from adapters.vips.engine import VipsEngine
 from application.ports import RenderJob
 from domain.recipe import OutputFormat, Recipe, VariantSpec
+from tests.images.rendering import cpu_seconds
 
 SIZES = (2048, 1024, 512, 256)
 QUALITY = {OutputFormat.JPEG: 82, OutputFormat.WEBP: 80}
 MEGAPIXELS = (7.9, 16.2)
 ROUNDS = 2
-TICKS = 100  # a second, in /proc/<pid>/stat
 Variants = dict[int, bytes]
 _vips = cast("Any", pyvips)
 
@@ -77,9 +77,9 @@ async def run_engine(engine: SandboxedEngine, paths: list[Path], form: OutputFor
         ),
     )
     await _render(engine, paths[0], recipe)
-    before = _cpu(engine)
+    before = cpu_seconds(engine)
     variants = [await _render(engine, path, recipe) for _ in range(ROUNDS) for path in paths]
-    spent = _cpu(engine) - before
+    spent = cpu_seconds(engine) - before
     await engine.close()
     return Result(spent / len(variants), variants[: len(paths)])
 
@@ -90,11 +90,6 @@ async def _render(engine: SandboxedEngine, path: Path, recipe: Recipe) -> Varian
         job = RenderJob(source=path, folder=Path(folder), content_type="image/jpeg", recipe=recipe)
         await engine.render(job, lambda file: made.update({int(file.name): file.path.read_bytes()}))
     return made
-
-
-def _cpu(engine: SandboxedEngine) -> float:
-    stat = Path(f"/proc/{engine.forkserver_pid}/stat").read_text().rpartition(")")[2].split()
-    return time.process_time() + sum(int(ticks) for ticks in stat[11:15]) / TICKS
 
 
 def _luminance(picture: Image.Image) -> Any:

@@ -1,5 +1,8 @@
 """Runs pictures through an engine and opens what comes out. Only tests open pictures here."""
 
+import os
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -16,6 +19,8 @@ from domain.errors import ProcessingFailed
 from domain.failure import FailureCode
 from domain.recipe import Animation, Fit, OutputFormat, Recipe, VariantSpec
 
+_ADVICE = re.compile(r"\b(send|upload|save)\b", re.IGNORECASE)
+OUR_OWN = {FailureCode.INTERNAL_ERROR}  # the photo is tried again by itself
 MakeEngine = Callable[[EngineLimits], SandboxedEngine]
 
 
@@ -78,12 +83,20 @@ async def render(
 async def failure(
     engine: ImageEngine, data: bytes, content_type: str, recipe: Recipe | None = None
 ) -> ProcessingFailed:
-    """The failure that `data` ends in."""
+    """The failure that `data` ends in; its detail must tell the user what to do."""
     with pytest.raises(ProcessingFailed) as caught:
         await render(engine, data, content_type, recipe)
     assert caught.value.detail.endswith(".")
+    if caught.value.code not in OUR_OWN:
+        assert _ADVICE.search(caught.value.detail), caught.value.detail
     return caught.value
 
 
 async def code(engine: ImageEngine, data: bytes, content_type: str) -> FailureCode:
     return (await failure(engine, data, content_type)).code
+
+
+def cpu_seconds(engine: SandboxedEngine) -> float:
+    """User and system time so far of this process, the forkserver and its ended children."""
+    stat = Path(f"/proc/{engine.forkserver_pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
