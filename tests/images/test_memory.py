@@ -1,6 +1,7 @@
 """Photos are admitted by the memory they will need, and what they say is true."""
 
 import asyncio
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from application.ports import RenderedFile, RenderJob
 from domain.recipe import default_recipe
 from tests.images.drawing import CONTENT_TYPES, encoded, ramp
 from tests.images.rendering import MakeEngine, one, render
+from tests.support.process import resident_bytes
 
 pytestmark = pytest.mark.anyio
 EDGES = (2400, 1600)
@@ -125,8 +127,7 @@ async def test_the_worker_does_not_grow_with_the_photos(engine: SandboxedEngine)
     async def several(count: int) -> int:
         for _ in range(count):
             await render(engine, data, "image/jpeg")
-        status = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+        return resident_bytes(os.getpid())
 
     before = await several(10)
     descriptors = len(list(Path("/proc/self/fd").iterdir()))

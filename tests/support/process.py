@@ -182,3 +182,20 @@ def descendants(pid: int) -> list[int]:
         found += children
         queue += children
     return found
+
+
+def resident_bytes(pid: int) -> int:
+    """What the process has in memory, shared pages included; 0 if it is gone."""
+    return _kibibytes(pid, "status", "VmRSS:")
+
+
+def shared_out_bytes(pid: int) -> int:
+    """The same, each shared page divided among those that share it."""
+    return _kibibytes(pid, "smaps_rollup", "Pss:")
+
+
+def _kibibytes(pid: int, file: str, name: str) -> int:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    return 0
