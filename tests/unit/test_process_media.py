@@ -15,6 +15,7 @@ from domain.errors import DatabaseUnavailable, StoreUnavailable
 from domain.failure import FailureCode
 from domain.lifecycle import State
 from domain.parts import Outcome
+from domain.recipe import default_recipe
 from tests.support.builders import LEASE_SECONDS, claim, ulid
 from tests.support.pipeline import PHOTO, Pipeline, pipeline_at, sha256
 from tests.support.waiting import eventually
@@ -41,6 +42,7 @@ async def test_a_photo_becomes_ready_with_all_its_variants_under_its_token(
     assert [variant.name for variant in done.variants] == ["large", "medium", "small", "thumb"]
     assert {variant.key for variant in done.variants} <= set(pipeline.store.objects)
     assert all(variant.key.startswith(f"media/{media.id}/1/") for variant in done.variants)
+    assert {variant.recipe for variant in done.variants} == {default_recipe().hash}
     assert done.original is not None
     assert done.original.sha256 == sha256(PHOTO)
     assert [attempt.outcome for attempt in done.attempts] == [Outcome.SUCCEEDED]
