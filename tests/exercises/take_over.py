@@ -11,18 +11,15 @@ worker wakes up after that and goes on, as if nothing had happened.
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from entrypoints.client import Document
 from entrypoints.demo import draw_photo
 from tests.support.product import ProductProcess
-from tests.support.services import Services
+from tests.support.services import Services, services_of_a_program
 from tests.support.systems import SYSTEM_NAMES, System, SystemName, running
 from tests.support.waiting import eventually
 
@@ -123,13 +120,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.pause and options.set == "embedded":
         parser.error("with one process there is nobody to take over: use production")
-    services = Services()
-    try:
+    with services_of_a_program() as services:
         asyncio.run(_run(options.set, services, pause=options.pause))
-    except pytest.skip.Exception as missing:
-        sys.exit(str(missing))
-    finally:
-        services.close()
 
 
 if __name__ == "__main__":

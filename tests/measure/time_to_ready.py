@@ -11,7 +11,6 @@ settings but for those given as NAME=value. The clock runs from the sending of P
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,9 @@ from pathlib import Path
 from statistics import quantiles
 from typing import cast
 
-import pytest
-
 from entrypoints.client import Document
 from entrypoints.demo import draw_photo
-from tests.support.services import Services
+from tests.support.services import Services, services_of_a_program
 from tests.support.systems import QUICK, SYSTEM_NAMES, System, SystemName, running
 
 POLL_SECONDS = 0.01
@@ -104,14 +101,9 @@ def main() -> None:
     options = _options()
     given = [word.partition("=") for word in options.words if "=" in word]
     settings = {**DEFAULTS, **{name: value for name, _, value in given}}
-    services = Services()
-    try:
+    with services_of_a_program() as services:
         for name in options.sets:
             asyncio.run(_measure_set(cast("SystemName", name), services, options, settings))
-    except pytest.skip.Exception as missing:
-        sys.exit(str(missing))
-    finally:
-        services.close()
 
 
 if __name__ == "__main__":

@@ -11,13 +11,10 @@ children had in memory together, pages that they share counted once.
 
 import argparse
 import asyncio
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from entrypoints.demo import draw_photo
 from entrypoints.settings import Engine
@@ -25,7 +22,7 @@ from tests.e2e.sending import accepted
 from tests.images.drawing import encoded, ramp
 from tests.measure.time_to_ready import DEFAULTS
 from tests.support.process import descendants, resident_bytes, shared_out_bytes
-from tests.support.services import Services
+from tests.support.services import Services, services_of_a_program
 from tests.support.systems import SYSTEM_NAMES, System, SystemName, running
 
 MIB = 1 << 20
@@ -103,14 +100,9 @@ def main() -> None:
     parser.add_argument("--set", choices=SYSTEM_NAMES, default="production")
     parser.add_argument("--photos", type=int, default=1000)
     options = parser.parse_args()
-    services = Services()
-    try:
+    with services_of_a_program() as services:
         for engine in options.engines:
             asyncio.run(measure(options.set, services, engine, options.photos))
-    except pytest.skip.Exception as missing:
-        sys.exit(str(missing))
-    finally:
-        services.close()
 
 
 if __name__ == "__main__":

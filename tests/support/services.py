@@ -8,7 +8,10 @@ A server that cannot be had skips the test with one line that says how to get it
 """
 
 import os
+import sys
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar, cast
 
@@ -99,3 +102,15 @@ def background(items: list[pytest.Item]) -> set[type[KnownServer]]:
     if any("production" in item.nodeid for item in items):
         return {kind for name, kind in kinds.items() if name not in os.environ}
     return set()
+
+
+@contextmanager
+def services_of_a_program() -> Generator[Services]:
+    """The servers of a program that is no test; it ends with a sentence where one is missing."""
+    services = Services()
+    try:
+        yield services
+    except pytest.skip.Exception as missing:
+        sys.exit(str(missing))
+    finally:
+        services.close()
