@@ -1,5 +1,8 @@
 """What it costs to be told: the same work with all telemetry and with none.
 
+First the whole pipeline with the one and with the other, in turn; then workers of each kind beside
+each other on one queue, which tells small differences on a machine that others use too.
+
 Spans go to a real Jaeger beside the other servers. Its processor time is not ours and is not
 counted, but it takes a share of the same cores, so throughput suffers more here than where the
 collector has a machine of its own.
@@ -15,7 +18,7 @@ from typing import Any
 
 from benchmarks import feeding, throughput
 from benchmarks.cpu import Meter
-from benchmarks.process import python
+from benchmarks.process import product, python
 from benchmarks.rig import Bench, Servers, bench
 from entrypoints.settings import Engine
 from tests.support.servers import Jaeger
@@ -23,6 +26,8 @@ from tests.support.servers import Jaeger
 TURNS = 2
 ROUNDS = 5
 WARM_UP = 50
+PHOTO_ROUNDS = 2
+WARM_UP_PHOTOS = 8
 # The worker that has ended a job, and how many it has ended.
 _BY_WORKER = """
 SELECT attempts::jsonb -> -1 ->> 'worker_id' AS worker, count(*) AS jobs FROM media
@@ -58,8 +63,11 @@ async def measure(
     async with _jaeger() as jaeger:
         nothing, lines, everything = kinds(jaeger)
         return {
-            "photo, JPEG": await _in_turn(servers, photos, count, (nothing, everything)),
-            "no-op, worker": await _side_by_side(servers, jobs, (nothing, lines, everything)),
+            "photo, JPEG, all": await _in_turn(servers, photos, count, (nothing, everything)),
+            "photo, JPEG, worker": await _photos_side_by_side(
+                servers, photos, count, (nothing, everything)
+            ),
+            "no-op, worker": await _jobs_side_by_side(servers, jobs, (nothing, lines, everything)),
         }
 
 
@@ -105,23 +113,59 @@ async def _in_turn(
     ]
 
 
+async def _photos_side_by_side(
+    servers: Servers, photos: Sequence[Path], count: int, chosen: Sequence[Kind]
+) -> list[dict[str, Any]]:
+    settings = {"IMAGE_ENGINE": Engine.PILLOW, "RECIPE": throughput.recipe("jpeg")}
+    async with bench(servers, **settings) as running:
+        total = WARM_UP_PHOTOS + PHOTO_ROUNDS * count
+        etags = feeding.etags(photos)
+        await feeding.add_jobs(running, total, etags=etags, traceparent=feeding.SAMPLED)
+        store = running.servers.store()
+        await store.open()
+        await feeding.put_originals(store, photos, 1, total)
+        await store.close()
+        commands = {kind.name: product("worker", told=kind.told) for kind in chosen}
+        return await _side_by_side(
+            running, chosen, commands, warm_up=WARM_UP_PHOTOS, total=total, count=count
+        )
+
+
+async def _jobs_side_by_side(
+    servers: Servers, count: int, chosen: Sequence[Kind]
+) -> list[dict[str, Any]]:
+    async with bench(servers, WORKER_CONCURRENCY="2") as running:
+        total = WARM_UP + ROUNDS * count
+        await feeding.add_jobs(running, total, traceparent=feeding.SAMPLED)
+        commands = {
+            kind.name: python(
+                "benchmarks.copy_worker", "--no-store", "--name", kind.name, told=kind.told
+            )
+            for kind in chosen
+        }
+        return await _side_by_side(
+            running, chosen, commands, warm_up=WARM_UP, total=total, count=count
+        )
+
+
 async def _side_by_side(
-    servers: Servers, jobs: int, chosen: Sequence[Kind]
+    running: Bench,
+    chosen: Sequence[Kind],
+    commands: Mapping[str, Sequence[str]],
+    *,
+    warm_up: int,
+    total: int,
+    count: int,
 ) -> list[dict[str, Any]]:
     """A worker of each kind on the same queue at the same time: what disturbs one disturbs all."""
-    async with bench(servers, WORKER_CONCURRENCY="2") as running:
-        total = WARM_UP + ROUNDS * jobs
-        await feeding.add_jobs(running, total, traceparent=feeding.SAMPLED)
-        await running.start("dispatcher", "dispatcher")
-        for kind in chosen:
-            options = ("--no-store", "--name", kind.name)
-            command = python("benchmarks.copy_worker", *options, told=kind.told)
-            await running.start(kind.name, "worker", command=command, **kind.settings)
-        await _round(running, chosen, 1, WARM_UP)
-        rounds = [
-            await _round(running, chosen, first, first + jobs - 1)
-            for first in range(WARM_UP + 1, total, jobs)
-        ]
+    await running.start("dispatcher", "dispatcher")
+    for kind in chosen:
+        await running.start(kind.name, "worker", command=commands[kind.name], **kind.settings)
+    await _round(running, chosen, 1, warm_up)
+    rounds = [
+        await _round(running, chosen, first, first + count - 1)
+        for first in range(warm_up + 1, total, count)
+    ]
     return [
         {
             "telemetry": kind.name,
@@ -145,5 +189,13 @@ async def _round(
     await feeding.all_ready(running, first, last)
     used, seconds = meter.stop(), clock() - began
     rows = await running.database.fetch(_BY_WORKER, feeding.job_id(first), feeding.job_id(last))
-    done = {row["worker"]: row["jobs"] for row in rows}
+    done = {_name_of(running, row["worker"], chosen): row["jobs"] for row in rows}
     return {name: 1000 * cpu / done[name] for name, cpu in used.items()}, meter.others / seconds
+
+
+def _name_of(running: Bench, worker_id: str, chosen: Sequence[Kind]) -> str:
+    """A worker that was given a name, or has logged its id, or is the one that logs nothing."""
+    for kind in chosen:
+        if worker_id == kind.name or worker_id in running.processes[kind.name][1].log.read_text():
+            return kind.name
+    return next(kind.name for kind in chosen if not kind.told)
