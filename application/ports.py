@@ -315,7 +315,8 @@ class ImageEngine(Protocol):
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
         """Make all variants; `on_variant` is called for each as soon as it is finished.
 
-        Raises ProcessingFailed with the code that fits. Cancelling it ends the decoder at once.
+        Raises ProcessingFailed with the code that fits, or DiskFull if the machine has no room
+        for the work. Cancelling it ends the decoder at once.
         Never opens the picture in the calling process.
         """
         ...
@@ -328,7 +329,10 @@ class Scratch(Protocol):
     """Room on disk for one attempt."""
 
     def folder(self) -> AbstractAsyncContextManager[Path]:
-        """A new empty private folder, gone with everything in it on exit."""
+        """A new empty private folder, gone with everything in it on exit.
+
+        A write inside that finds the disk full is raised as DiskFull.
+        """
         ...
 
 

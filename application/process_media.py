@@ -215,9 +215,8 @@ class ProcessMedia:
             raise
         except ProcessingFailed as failure:
             return await self._give_back(media, failure.code, failure.detail)
-        except StoreUnavailable:
-            detail = "The object store did not answer."
-            return await self._give_back(media, FailureCode.STORAGE_UNAVAILABLE, detail)
+        except StoreUnavailable as outage:
+            return await self._give_back(media, FailureCode.STORAGE_UNAVAILABLE, outage.detail)
         except DatabaseUnavailable:
             detail = "The database did not answer while the photo was processed."
             return await self._give_back(media, FailureCode.DATABASE_UNAVAILABLE, detail)

@@ -4,6 +4,7 @@ PipelineError
 ├── Unavailable               try again later: nothing is wrong with the request
 │   ├── DatabaseUnavailable
 │   ├── StoreUnavailable
+│   │   └── DiskFull          of the machine that works on photos
 │   └── BrokerUnavailable
 ├── Conflict                  somebody else was faster: read again, decide again
 │   ├── VersionConflict
@@ -40,7 +41,21 @@ class DatabaseUnavailable(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The object store did not answer. An upload under way may or may not have happened."""
+    """The object store did not answer. An upload under way may or may not have happened.
+
+    `detail` is the sentence for the owner of a photo that has to wait.
+    """
+
+    detail = "The object store did not answer."
+
+
+class DiskFull(StoreUnavailable):
+    """There is no room where photos are worked on."""
+
+    detail = "The disk on which photos are worked on is full."
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"there is no room to work on photos in {folder}; see SCRATCH_DIR")
 
 
 class BrokerUnavailable(Unavailable):

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from adapters.disk_room import is_filled_by_others, is_full, require_room
 from adapters.sandbox import messages
 from adapters.sandbox.admission import MemoryBudget
 from adapters.sandbox.child import remove_parts
@@ -32,7 +33,7 @@ from adapters.sandbox.messages import (
     Order,
 )
 from application.ports import ImageEngine, RenderedFile, Rendering, RenderJob
-from domain.errors import InvalidConfiguration, ProcessingFailed
+from domain.errors import DiskFull, InvalidConfiguration, ProcessingFailed
 from domain.failure import FailureCode
 from domain.parts import Placeholder
 
@@ -91,10 +92,12 @@ class SandboxedEngine(ImageEngine):
     async def render(self, job: RenderJob, on_variant: Callable[[RenderedFile], None]) -> Rendering:
         began = time.perf_counter()
         try:
-            async with self._slots, self._forkserver.child() as child:
-                stages = {"start": time.perf_counter() - began}
-                child.ended.add_done_callback(lambda _: self._note_peak(child))
-                return await _Session(self, job, child, stages).run(on_variant)
+            async with self._slots:
+                require_room(job.folder)
+                async with self._forkserver.child() as child:
+                    stages = {"start": time.perf_counter() - began}
+                    child.ended.add_done_callback(lambda _: self._note_peak(child))
+                    return await _Session(self, job, child, stages).run(on_variant)
         except ForkserverGone:
             detail = "The process that starts decoders ended; it is started again."
             raise ProcessingFailed(FailureCode.INTERNAL_ERROR, detail) from None
@@ -128,9 +131,19 @@ class _Session:
             detail = "The photo made the decoder lie; save it anew in an editor and upload that."
             raise ProcessingFailed(FailureCode.DECODER_CRASHED, detail) from forged
         except _Ended:
-            raise _death(await self._child.status(), _oom_kills() > oom_kills) from None
+            status = await self._child.status()
+            if is_filled_by_others(self._job.folder):
+                raise DiskFull(str(self._job.folder)) from None
+            raise _death(status, _oom_kills() > oom_kills) from None
         except TimeoutError:
             raise _too_slow(self._limits.wall_seconds) from None
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if is_filled_by_others(self._job.folder):
+                raise DiskFull(str(self._job.folder)) from error
+            detail = "The variants of this photo take more room than there is; send a smaller one."
+            raise ProcessingFailed(FailureCode.INTERNAL_ERROR, detail) from error
 
     async def _converse(self, on_variant: Callable[[RenderedFile], None]) -> Rendering:
         limit = self._limits.wall_seconds

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from adapters.disk_room import full_disk_is_an_outage
 from adapters.file_locks import try_lock
 from adapters.threads import run_to_the_end
 from application.ports import Scratch
@@ -30,12 +31,13 @@ class TempScratch(Scratch):
 
     @asynccontextmanager
     async def folder(self) -> AsyncGenerator[Path]:
-        own = self._own or self._claim_own()
-        attempt = Path(tempfile.mkdtemp(dir=own))
-        try:
-            yield attempt
-        finally:
-            await run_to_the_end(lambda: _remove(attempt))
+        with full_disk_is_an_outage(self._root):
+            own = self._own or self._claim_own()
+            attempt = Path(tempfile.mkdtemp(dir=own))
+            try:
+                yield attempt
+            finally:
+                await run_to_the_end(lambda: _remove(attempt))
 
     async def sweep_leftovers(self) -> int:
         """Remove what processes that have died left below `root`; how many of them."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.system import SystemIds, TempScratch, utc_now
+from domain.errors import DiskFull
 
 pytestmark = pytest.mark.anyio
 
@@ -68,6 +69,18 @@ async def test_a_scratch_folder_is_private_empty_and_gone_afterwards(tmp_path: P
     assert not folder.exists()
     await scratch.close()
     assert list((tmp_path / "made" / "on demand").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_is_an_outage_and_no_fault_of_the_photo(
+    tmp_path: Path, number: int
+) -> None:
+    with pytest.raises(DiskFull):
+        async with TempScratch(tmp_path).folder():
+            raise OSError(number, "whatever the system says")
+    with pytest.raises(PermissionError):
+        async with TempScratch(tmp_path).folder():
+            raise PermissionError(errno.EACCES, "not our business")
 
 
 async def test_two_attempts_never_share_a_folder(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ import io
 import tempfile
 from pathlib import Path
 
+from adapters.disk_room import ROOM_BYTES, free_bytes
 from adapters.sandbox.engine import SandboxedEngine
 from adapters.system import TempScratch
 from application.ports import RenderJob
 from application.request_upload import ORIGINAL_EXTENSIONS
-from domain.errors import InvalidConfiguration, PipelineError
+from domain.errors import DiskFull, InvalidConfiguration, PipelineError
 from domain.recipe import Recipe
 from entrypoints.bootstrap import make_engine
 from entrypoints.settings import Settings
 from entrypoints.tools.doctor.findings import Finding, Findings, failed, ok, warning
 
 SIZE = (96, 64)
+_REMEDY = "Set SCRATCH_DIR to a folder of ours with more free space, or raise SCRATCH_SIZE."
 
 
 async def examine_machine(settings: Settings) -> Findings:
@@ -40,12 +42,26 @@ async def _scratch(settings: Settings) -> Finding:
     try:
         async with scratch.folder() as folder:
             (folder / "trial").write_bytes(b"1")
-    except OSError as error:
-        sentence = f"Files cannot be written where photos are worked on: {error.strerror}."
-        return failed("scratch", sentence, "Set SCRATCH_DIR to a folder of ours with free space.")
+            free = free_bytes(folder)
+    except (OSError, DiskFull) as error:
+        reason = "the disk is full" if isinstance(error, DiskFull) else error.strerror
+        sentence = f"Files cannot be written where photos are worked on: {reason}."
+        return failed("scratch", sentence, _REMEDY)
     finally:
         await scratch.close()
-    return ok("scratch", "Photos have room to be worked on.")
+    return _judged(free, settings)
+
+
+def _judged(free: int, settings: Settings) -> Finding:
+    """Whether the largest photos have room, as many as are worked on at once."""
+    photos = free // (settings.max_upload_bytes + ROOM_BYTES)
+    there = f"where photos are worked on {free >> 20} MiB are free"
+    if photos < 1:
+        return failed("scratch", f"Too little for one large photo: {there}.", _REMEDY)
+    if photos < settings.worker_concurrency:
+        sentence = f"Room for {photos} of {settings.worker_concurrency} large photos: {there}."
+        return warning("scratch", sentence, _REMEDY)
+    return ok("scratch", f"Photos have room: {there}.")
 
 
 async def _decoders(engine: SandboxedEngine, settings: Settings) -> Finding:
