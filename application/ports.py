@@ -265,8 +265,9 @@ class ObjectStore(Protocol):
     async def download(self, key: str, *, etag: str, to: Path, max_bytes: int) -> Downloaded:
         """Write exactly the pinned object to the new file `to`, streaming.
 
-        Raises ProcessingFailed with `original-missing`, `original-changed` (another ETag) or
-        `too-many-bytes`.
+        Raises ProcessingFailed with `original-missing`, `original-changed` (another ETag),
+        `too-many-bytes`, or `original-unreadable` where it is this object that the store cannot
+        read, and not the store that is away or refuses us everything.
         """
         ...
 

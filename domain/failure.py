@@ -8,6 +8,8 @@ Three kinds of code:
 - everything else is TRANSIENT: retried up to the policy's limit, then `attempts-exhausted`.
 
 OUTAGES are transient failures of a server, not of the photo: they are not charged as attempts.
+An original that a store cannot read, although it reads others, is something between the two: an
+outage of this one object. It gets `UNREADABLE_POSTPONED` free tries before each that is charged.
 """
 
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ class FailureCode(StrEnum):
     WORKER_CRASHED = "worker-crashed"
     MESSAGE_UNDELIVERABLE = "message-undeliverable"
     # Reasons of a single attempt; a photo never ends with one of these.
+    ORIGINAL_UNREADABLE = "original-unreadable"
     STORAGE_UNAVAILABLE = "storage-unavailable"
     DATABASE_UNAVAILABLE = "database-unavailable"
     INTERNAL_ERROR = "internal-error"
@@ -63,6 +66,8 @@ SUSPECT = frozenset(
 )
 OUTAGES = frozenset({FailureCode.STORAGE_UNAVAILABLE, FailureCode.DATABASE_UNAVAILABLE})
 SUSPECT_ATTEMPTS = 2
+UNREADABLE_POSTPONED = 20
+ONLY_OF_ATTEMPTS = OUTAGES | {FailureCode.ORIGINAL_UNREADABLE, FailureCode.INTERNAL_ERROR}
 
 TITLES: dict[FailureCode, str] = {
     FailureCode.UNSUPPORTED_FORMAT: "The file is not an image of a supported format.",
@@ -80,6 +85,7 @@ TITLES: dict[FailureCode, str] = {
     FailureCode.ATTEMPTS_EXHAUSTED: "Every attempt at the image failed.",
     FailureCode.WORKER_CRASHED: "The worker died each time it held this image.",
     FailureCode.MESSAGE_UNDELIVERABLE: "The work order for this image could not be delivered.",
+    FailureCode.ORIGINAL_UNREADABLE: "The object store cannot read the uploaded file.",
     FailureCode.STORAGE_UNAVAILABLE: "The object store did not answer.",
     FailureCode.DATABASE_UNAVAILABLE: "The database did not answer.",
     FailureCode.INTERNAL_ERROR: "Something unexpected went wrong on our side.",

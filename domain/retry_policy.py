@@ -8,7 +8,14 @@ Jitter", AWS Architecture Blog, 2015). Every duration is in seconds. The random 
 
 from dataclasses import dataclass
 
-from domain.failure import OUTAGES, PERMANENT, SUSPECT, SUSPECT_ATTEMPTS, FailureCode
+from domain.failure import (
+    OUTAGES,
+    PERMANENT,
+    SUSPECT,
+    SUSPECT_ATTEMPTS,
+    UNREADABLE_POSTPONED,
+    FailureCode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,8 @@ class RetryPolicy:
         """
         if code in PERMANENT or (code in SUSPECT and died + 1 >= SUSPECT_ATTEMPTS):
             return GiveUp(code)
-        if code in OUTAGES:
+        unreadable = code is FailureCode.ORIGINAL_UNREADABLE
+        if code in OUTAGES or (unreadable and postponed < UNREADABLE_POSTPONED):
             ceiling = min(
                 self.outage_cap_seconds, self.outage_base_seconds * 2.0 ** min(postponed, 30)
             )

@@ -1,6 +1,10 @@
 """Why a signed link was not honoured: the status and code with which an S3 store answers."""
 
-from domain.errors import PipelineError
+from domain.errors import PipelineError, StoreUnavailable
+
+
+class ObjectDamaged(StoreUnavailable):
+    """This one file cannot be read, or is no whole object. The store may be well."""
 
 
 class TransferRefused(PipelineError):

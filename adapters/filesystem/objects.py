@@ -20,7 +20,7 @@ import msgspec
 
 from adapters.file_locks import try_lock
 from adapters.filesystem.disk import make_folder, prune_folders, sync_folder
-from adapters.filesystem.errors import AlreadyStored
+from adapters.filesystem.errors import AlreadyStored, ObjectDamaged
 from adapters.filesystem.keys import folder_of_prefix, key_to_path, path_to_key
 from domain.errors import StoreUnavailable
 
@@ -47,7 +47,8 @@ class OpenObject:
         self._descriptor = descriptor
         self._position = 0
         try:
-            trailer = _read_trailer(descriptor)
+            with _damage():
+                trailer = _read_trailer(descriptor)
         except BaseException:
             self.close()
             raise
@@ -58,9 +59,10 @@ class OpenObject:
     def read(self) -> bytes:
         """The next megabyte at most; empty at the end."""
         wanted = min(CHUNK_BYTES, self.size - self._position)
-        data = os.pread(self._descriptor, wanted, self._position)
+        with _damage():
+            data = os.pread(self._descriptor, wanted, self._position)
         if len(data) < wanted:
-            raise StoreUnavailable("a stored object has become shorter while it was read")
+            raise ObjectDamaged("a stored object has become shorter while it was read")
         self._position += len(data)
         return data
 
@@ -160,10 +162,12 @@ class Objects:
         path = self._objects / key_to_path(key)
         with _outages():
             try:
-                return OpenObject(os.open(path, os.O_RDONLY))
+                with _damage():
+                    descriptor = os.open(path, os.O_RDONLY)
             except (FileNotFoundError, NotADirectoryError):
                 self._require_folder()
                 return None
+            return OpenObject(descriptor)
 
     def list_keys(self, prefix: str) -> list[str]:
         start = self._objects / folder_of_prefix(prefix)
@@ -211,21 +215,32 @@ def _read_trailer(descriptor: int) -> Trailer:
     fixed = os.pread(descriptor, tail, max(0, size - tail))
     length = _LENGTH.unpack(fixed[: _LENGTH.size])[0] if fixed.endswith(_END) else size
     if tail + length > size:
-        raise StoreUnavailable(_NOT_OURS)
+        raise ObjectDamaged(_NOT_OURS)
     try:
         trailer = msgspec.json.decode(
             os.pread(descriptor, length, size - tail - length), type=Trailer
         )
     except msgspec.MsgspecError as error:
-        raise StoreUnavailable(_NOT_OURS) from error
+        raise ObjectDamaged(_NOT_OURS) from error
     if trailer.size + length + tail != size:
-        raise StoreUnavailable(_NOT_OURS)
+        raise ObjectDamaged(_NOT_OURS)
     return trailer
 
 
 def _raise_unless_gone(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
+
+
+@contextmanager
+def _damage() -> Generator[None]:
+    """For what concerns one object only; that it is not there is no damage."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise ObjectDamaged(f"an object file: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from adapters.filesystem.errors import (
     BodyTooLarge,
     ChecksumMismatch,
     LengthRequired,
+    ObjectDamaged,
     ObjectNotFound,
 )
 from adapters.filesystem.keys import key_to_path
@@ -75,6 +76,14 @@ class FilesystemStore(ObjectStore, UrlSigner, Dependency):
         return StoredObject(stored.etag, stored.size)
 
     async def download(self, key: str, *, etag: str, to: Path, max_bytes: int) -> Downloaded:
+        try:
+            return await self._download(key, etag, to, max_bytes)
+        except ObjectDamaged as damage:
+            await self.check()
+            detail = f"The object {key} is damaged: {damage}."
+            raise ProcessingFailed(FailureCode.ORIGINAL_UNREADABLE, detail) from damage
+
+    async def _download(self, key: str, etag: str, to: Path, max_bytes: int) -> Downloaded:
         stored = await run_to_the_end(lambda: self._objects.open(key))
         if stored is None:
             code, detail = FailureCode.ORIGINAL_MISSING, f"There is no object {key}."

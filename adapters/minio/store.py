@@ -28,6 +28,7 @@ from application.ports import (
 from domain.errors import ProcessingFailed, StoreUnavailable
 from domain.failure import FailureCode
 
+_NOBODYS_KEY = "media/nobody"  # no media has such an id
 _NOT_PINNED = {
     HTTPStatus.NOT_FOUND: (
         FailureCode.ORIGINAL_MISSING,
@@ -161,6 +162,20 @@ class MinioStore(ObjectStore, UrlSigner, Dependency):
             await self.check()
             code, detail = _NOT_PINNED[HTTPStatus(refusal.status)]
             raise ProcessingFailed(code, detail) from refusal
+        except StoreUnavailable as outage:
+            if isinstance(outage.__cause__, TimeoutError) or not await self._reads_others():
+                raise
+            raise _unreadable(key, outage) from outage
+
+    async def _reads_others(self) -> bool:
+        """Whether the store answers, and would let us read: that an object is not there says so.
+
+        Who may not read is refused before he is told that.
+        """
+        try:
+            return await self.head(_NOBODYS_KEY) is None
+        except StoreUnavailable:
+            return False
 
     async def upload(self, key: str, source: Path, *, content_type: str) -> None:
         body = FileBody(source)
@@ -240,6 +255,13 @@ def _new_file(path: Path) -> Generator[BinaryIO]:
         except BaseException:
             path.unlink()
             raise
+
+
+def _unreadable(key: str, outage: StoreUnavailable) -> ProcessingFailed:
+    cause = outage.__cause__
+    reason = str(cause) if isinstance(cause, StoreRefusal) else type(cause).__name__
+    detail = f"The store cannot read {key}, although others can be read: {reason}."
+    return ProcessingFailed(FailureCode.ORIGINAL_UNREADABLE, detail)
 
 
 def _too_many_bytes(max_bytes: int) -> ProcessingFailed:

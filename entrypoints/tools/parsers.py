@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from domain.failure import OUTAGES, FailureCode
+from domain.failure import ONLY_OF_ATTEMPTS, FailureCode
 
 Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -21,9 +21,7 @@ WHICH_SET = (
     "(DATABASE_URL and so on), else on the embedded pipeline in DATA_DIR."
 )
 # A photo never ends with one of the others.
-CODES = tuple(
-    code.value for code in FailureCode if code not in OUTAGES | {FailureCode.INTERNAL_ERROR}
-)
+CODES = tuple(code.value for code in FailureCode if code not in ONLY_OF_ATTEMPTS)
 
 
 def add_tools(commands: Commands) -> None:

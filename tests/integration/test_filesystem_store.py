@@ -206,6 +206,34 @@ async def test_a_file_that_is_no_whole_object_is_not_served(
         await store.head(KEY)
 
 
+@pytest.mark.parametrize("damage", _DAMAGE)
+async def test_a_damaged_original_is_told_from_a_store_that_is_away(
+    store: FilesystemStore, tmp_path: Path, damage: str
+) -> None:
+    await _put(store, tmp_path, KEY, b"data")
+    (path,) = _files(tmp_path / "store" / "objects")
+    path.write_bytes(_DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(ProcessingFailed) as damaged:
+        await store.download(KEY, etag="e", to=tmp_path / "to", max_bytes=10)
+    assert damaged.value.code is FailureCode.ORIGINAL_UNREADABLE
+    (tmp_path / "store" / "incoming").rmdir()
+    (tmp_path / "store" / "incoming").write_text("in the way")
+    with pytest.raises(StoreUnavailable):
+        await store.download(KEY, etag="e", to=tmp_path / "to", max_bytes=10)
+
+
+async def test_a_folder_in_the_place_of_an_original_is_damage(
+    store: FilesystemStore, tmp_path: Path
+) -> None:
+    await _put(store, tmp_path, KEY, b"data")
+    (path,) = _files(tmp_path / "store" / "objects")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ProcessingFailed) as damaged:
+        await store.download(KEY, etag="e", to=tmp_path / "to", max_bytes=10)
+    assert damaged.value.code is FailureCode.ORIGINAL_UNREADABLE
+
+
 async def test_a_folder_that_cannot_be_written_is_not_ready(
     store: FilesystemStore, tmp_path: Path
 ) -> None:

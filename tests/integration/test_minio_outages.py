@@ -176,11 +176,38 @@ async def test_an_overloaded_or_broken_store_is_unavailable(
 ) -> None:
     refusal = answer(status, error_document(code))
     for name in ("download", "upload", "list", "delete"):
-        async with scripted(refusal) as (access, script), opened(access) as store:
+        async with scripted(refusal) as (access, script), opened(access, limits=SHORT) as store:
             error = await unavailable(CALLS[name](store, folder))
             assert code in str(error)
             assert isinstance(error.__cause__, StoreRefusal)
-            assert len(script.heads) == 1, "whether to try again is for the caller to say"
+            asked = [head for head in script.heads if "media/nobody" not in head]
+            assert len(asked) == 1, "whether to try again is for the caller to say"
+
+
+GONE, WELL = answer("404 Not Found"), answer("200 OK")
+FORBIDDEN = answer("403 Forbidden", error_document("AccessDenied"))
+HALF = answer("200 OK", bytes(50), "Connection: close", length=100)
+
+
+@pytest.mark.parametrize(
+    "refusal", [FORBIDDEN, answer("500 Internal", error_document("InternalError")), HALF]
+)
+async def test_one_object_that_the_store_cannot_read_is_told_from_an_outage(
+    folder: Path, refusal: bytes
+) -> None:
+    async with scripted(refusal, GONE, WELL) as (access, _), opened(access) as store:
+        with pytest.raises(ProcessingFailed) as caught:
+            await CALLS["download"](store, folder)
+    assert caught.value.code is FailureCode.ORIGINAL_UNREADABLE
+    assert not (folder / "copy").exists()
+
+
+@pytest.mark.parametrize("others", [(answer("403 Forbidden"),), (GONE, GONE), (None, None)])
+async def test_a_store_that_refuses_us_every_object_is_an_outage(
+    folder: Path, others: tuple[bytes | None, ...]
+) -> None:
+    async with scripted(FORBIDDEN, *others) as (access, _), opened(access, limits=SHORT) as store:
+        assert "AccessDenied" in str(await unavailable(CALLS["download"](store, folder)))
 
 
 async def test_a_signed_request_does_not_follow_a_redirect(folder: Path) -> None:

@@ -12,7 +12,7 @@ from adapters.memory.database import MemoryUnitOfWork
 from application.messages import ProcessRequest
 from application.process_media import Processed
 from domain.errors import DatabaseUnavailable, StoreUnavailable
-from domain.failure import FailureCode
+from domain.failure import UNREADABLE_POSTPONED, FailureCode
 from domain.lifecycle import State
 from domain.parts import Outcome
 from domain.recipe import default_recipe
@@ -136,6 +136,21 @@ async def test_an_unforeseen_error_is_retried_until_the_attempts_are_exhausted(
     assert done.failure.code is FailureCode.ATTEMPTS_EXHAUSTED
     assert [attempt.error_code for attempt in done.attempts] == [FailureCode.INTERNAL_ERROR] * 5
     assert len(pipeline.defects) == 5
+
+
+async def test_a_photo_whose_original_cannot_be_read_comes_to_an_end(pipeline: Pipeline) -> None:
+    media = await pipeline.accepted(b"fail:original-unreadable")
+
+    tries = 0
+    while not (await pipeline.media(media.id)).is_terminal:
+        await pipeline.process(media)
+        pipeline.clock.advance(pipeline.policy.cap_seconds)
+        tries += 1
+
+    done = await pipeline.media(media.id)
+    assert done.failure is not None
+    assert done.failure.code is FailureCode.ATTEMPTS_EXHAUSTED
+    assert tries == pipeline.policy.attempts_max * (UNREADABLE_POSTPONED + 1)
 
 
 async def test_a_retry_is_enqueued_with_its_delay_and_refused_before_it_is_due(

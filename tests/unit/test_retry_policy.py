@@ -8,7 +8,8 @@ from domain.failure import OUTAGES, PERMANENT, SUSPECT, TITLES, Failure, Failure
 from domain.retry_policy import GiveUp, Retry, RetryPolicy
 
 POLICY = RetryPolicy()
-TRANSIENT = set(FailureCode) - PERMANENT - SUSPECT - OUTAGES
+UNREADABLE = FailureCode.ORIGINAL_UNREADABLE
+TRANSIENT = set(FailureCode) - PERMANENT - SUSPECT - OUTAGES - {UNREADABLE}
 FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)
 
 
@@ -48,6 +49,18 @@ def test_other_failures_are_tried_until_the_attempts_are_used_up(code: FailureCo
 def test_an_outage_is_never_charged_and_never_the_end(code: FailureCode) -> None:
     answers = [decide(code, 5, postponed=count) for count in (0, 1, 2, 3, 4, 10_000)]
     assert answers == [Retry(s, charged=False) for s in (0.5, 1.0, 2.0, 4.0, 4.0, 4.0)]
+
+
+def test_an_object_that_cannot_be_read_is_charged_now_and_then_until_the_photo_ends() -> None:
+    answers = [decide(UNREADABLE, 1, postponed=count) for count in (0, 3, 19, 20)]
+    assert answers == [
+        Retry(0.5, charged=False),
+        Retry(4.0, charged=False),
+        Retry(4.0, charged=False),
+        Retry(1.0, charged=True),
+    ]
+    assert decide(UNREADABLE, 5, postponed=19) == Retry(4.0, charged=False)
+    assert decide(UNREADABLE, 5, postponed=20) == GiveUp(FailureCode.ATTEMPTS_EXHAUSTED)
 
 
 @given(attempt=st.integers(1, 10_000), fraction=FRACTIONS)
