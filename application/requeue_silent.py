@@ -2,6 +2,7 @@
 
 from application.messages import ProcessRequest
 from application.ports import Database, Overview, UnitOfWork
+from application.sweeping import Round
 from application.transactions import transact
 from domain.lifecycle import CLAIMABLE
 from domain.retry_policy import RetryPolicy
@@ -35,7 +36,9 @@ class RequeueSilent:
             return 0
         async with self._database.begin() as uow:
             silent = await uow.media.due(CLAIMABLE, limit=room)
-        return sum([await self._visit(due.media_id) for due in silent])
+        visits = Round(self._visit)
+        await visits.go(silent)
+        return visits.result()
 
     async def _visit(self, media_id: str) -> bool:
         async def requeue(uow: UnitOfWork) -> bool:
