@@ -1,6 +1,7 @@
 """The worker's loop: take deliveries, process them, settle them. Any number may run."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from entrypoints.loops import backoff_seconds
 log = get_logger(__name__)
 
 RELEASE_SECONDS = 1.5
+CRASHES_MAX = 5
+CRASH_PAUSE_SECONDS = 1.0
+_MESSAGES_REMEMBERED = 256
 # Messages that no commit of ours has sent: somebody else writes to the queue, or a restored backup
 # of the database is older than it.
 _NOT_ASKED_FOR = frozenset({Processed.UNKNOWN, Processed.EARLY})
@@ -37,11 +41,11 @@ class Handling(Protocol):
     """Is told what becomes of one delivery."""
 
     def finished(self, outcome: str) -> None:
-        """`outcome` is a value of `Processed`, or `requeued`."""
+        """`outcome` is a value of `Processed`, `requeued`, or `error` for a dead letter."""
         ...
 
     def settling(self, answer: str) -> AbstractContextManager[None]:
-        """Settling happens inside; `answer` is ack or requeue."""
+        """Settling happens inside; `answer` is ack, dead_letter or requeue."""
         ...
 
 
@@ -111,6 +115,7 @@ class Worker:
         self._handlers: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._deliveries = 0
+        self._crashes = _Crashes()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then finish within the grace time, or release. Raises ConsumerDeaf."""
@@ -164,15 +169,20 @@ class Worker:
             await _settle(delivery.dead_letter)
             return
         with self._observer.process_span(request, delivery) as handling:
-            outcome = await self._outcome(request)
+            outcome = await self._outcome(request, delivery.message_id)
             if outcome in _NOT_ASKED_FOR:
                 log.warning("message_not_asked_for", outcome=outcome, media_id=request.media_id)
-            handling.finished(outcome or "requeued")
-            settle = delivery.ack if outcome else delivery.requeue
-            with handling.settling("ack" if outcome else "requeue"):
+            if outcome is None and self._crashes.are_too_many(delivery.message_id):
+                handling.finished("error")
+                answer, settle = "dead_letter", delivery.dead_letter
+            else:
+                handling.finished(outcome or "requeued")
+                answer = "ack" if outcome else "requeue"
+                settle = delivery.ack if outcome else delivery.requeue
+            with handling.settling(answer):
                 await _settle(settle)
 
-    async def _outcome(self, request: ProcessRequest) -> Processed | None:
+    async def _outcome(self, request: ProcessRequest, message_id: str) -> Processed | None:
         """How the request was dealt with; None if it was not, and somebody else should try.
 
         While the database is away the delivery is kept, so that the worker takes no more than it
@@ -186,9 +196,10 @@ class Worker:
                 failures += 1
                 log.warning("claim_failed", error=error, media_id=request.media_id)
                 await asyncio.sleep(backoff_seconds(failures, self._ids))
-            except Exception as defect:  # noqa: BLE001 - the delivery limit ends it if it stays
+            except Exception as defect:  # noqa: BLE001 - counted; too many end in a dead letter
                 log.error("handler_crashed", error=defect, media_id=request.media_id)
-                await asyncio.sleep(1)
+                self._crashes.note(message_id)
+                await asyncio.sleep(CRASH_PAUSE_SECONDS)
                 return None
         return None
 
@@ -221,6 +232,24 @@ class Worker:
         long_wait = uploaded is not None and uploaded.oldest_seconds > self._limits.deaf_seconds
         sent = backlog.outbox.oldest_seconds < self._limits.deaf_seconds
         return sent and (long_wait or backlog.requeued > 0)
+
+
+class _Crashes:
+    """How often each message has met a defect of ours here, for the latest messages that did.
+
+    Not left to the broker's delivery limit: RabbitMQ 4.3 does not count what is handed back.
+    """
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, int] = OrderedDict()
+
+    def note(self, message_id: str) -> None:
+        self._counts[message_id] = self._counts.pop(message_id, 0) + 1
+        if len(self._counts) > _MESSAGES_REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def are_too_many(self, message_id: str) -> bool:
+        return self._counts.get(message_id, 0) >= CRASHES_MAX
 
 
 async def _settle(settle: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -73,7 +73,10 @@ class Handling:
         self.outcome: str | None = None
 
     def finished(self, outcome: str) -> None:
-        """`outcome` is a value of `Processed`, or `requeued` if the delivery is handed back."""
+        """`outcome` is a value of `Processed`, or `requeued` if the delivery is handed back.
+
+        `error` is one that met a defect.
+        """
         self.outcome = outcome
         self._metrics.add(PROCESSED, outcome=outcome)
         self._span.set_attribute("pipeline.outcome", outcome)
