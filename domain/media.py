@@ -34,6 +34,8 @@ from domain.retry_policy import RetryPolicy
 
 ATTEMPTS_KEPT = 50
 UPLOAD_GRACE_SECONDS = 300.0
+# The slowest PUT that is begun in time: 50 MiB in six hours are 2.5 KB/s.
+SLOWEST_UPLOAD_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +277,15 @@ class Media(Record):
         silence = policy.silence_seconds(count)
         return Change(self._with(now, requeues=count, deadline_at=_later(now, silence)), moved=True)
 
-    def expire(self, *, now: datetime) -> Change:
-        """The upload was never completed. The object, if any, is removed by the sweeper."""
+    def expire(self, *, now: datetime, sweep_seconds: float = SLOWEST_UPLOAD_SECONDS) -> Change:
+        """The upload was never completed. The object, if any, is removed by the sweeper.
+
+        That waits for `sweep_seconds`: a PUT that was begun in time may still be under way.
+        """
         if self.state is State.PENDING_UPLOAD and not self.is_overdue(now):
             return Change(self, moved=False)
-        return self._move(Trigger.EXPIRE, State.EXPIRED, now, deadline_at=now)
+        swept = _later(now, sweep_seconds)
+        return self._move(Trigger.EXPIRE, State.EXPIRED, now, deadline_at=swept)
 
     def reprocess(self, *, now: datetime, policy: RetryPolicy) -> Change:
         """The operator wants another go at a FAILED photo, with all its attempts."""

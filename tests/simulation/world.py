@@ -309,7 +309,7 @@ class World:
                 policy=POLICY,
                 window=self.requeue_window,
             ),
-            expire_uploads=ExpireUploads(database=database),
+            expire_uploads=ExpireUploads(database=database, sweep_seconds=60.0),
             sweep_objects=SweepObjects(database=database, store=self.store),
             record_dead_letters=RecordDeadLetters(database=database, policy=POLICY),
             lease_seconds=LEASE_SECONDS,

@@ -20,7 +20,7 @@ from domain.errors import (
     UploadTooLarge,
 )
 from domain.lifecycle import State
-from domain.media import UPLOAD_GRACE_SECONDS
+from domain.media import SLOWEST_UPLOAD_SECONDS, UPLOAD_GRACE_SECONDS
 from tests.support.builders import TRACEPARENT, ulid
 from tests.support.pipeline import MAX_BYTES, PHOTO, Pipeline, pipeline_at
 
@@ -177,6 +177,9 @@ async def test_an_abandoned_upload_expires_and_its_object_is_removed(pipeline: P
     pipeline.clock.advance(LINK_SECONDS + UPLOAD_GRACE_SECONDS)
 
     assert await pipeline.expire_uploads() == 1
+    pipeline.clock.advance(SLOWEST_UPLOAD_SECONDS - 1)
+    assert await pipeline.sweep_objects() == 0
+    pipeline.clock.advance(1)
     assert await pipeline.sweep_objects() == 1
 
     assert (await pipeline.media(ticket.media.id)).state is State.EXPIRED
