@@ -86,7 +86,7 @@ def drawn(trace_id: str, lines: Sequence[Bar]) -> str:
 
 def _legend() -> Iterator[str]:
     for number, (service, colour) in enumerate(COLOURS.items()):
-        x = NAMES + 130 * number
+        x = NAMES + 20 + 130 * number
         yield f'<rect x="{x}" y="5" width="10" height="10" fill="{colour}"/>'
         name = service.removeprefix("image-pipeline-")
         yield f'<text x="{x + 14}" y="14" fill="#333">{name}</text>'
