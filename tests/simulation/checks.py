@@ -4,16 +4,19 @@ Checks look at every commit, at every change of the store and at every ack, as t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from application.messages import ProcessRequest
 from domain.lifecycle import CLAIMABLE, TRANSITIONS, State
 from domain.media import Media
-from domain.parts import Outcome
+from domain.parts import Attempt, Outcome
 from domain.retry_policy import RetryPolicy
 
 _ARROWS = {(arrow.source, arrow.dest) for arrow in TRANSITIONS}
+
+EXCUSES_WITHIN = timedelta(seconds=3.0)  # of the database's return; ARCHITECTURE.md says so
 
 
 class Violation(AssertionError):
@@ -115,6 +118,18 @@ class Checks:
             self.require(variant.key in objects, f"{name} is READY without {variant.key}")
             self.require(variant.key.startswith(prefix), f"{name} has a variant of another attempt")
 
+    def only_the_silent_were_charged(self, media: Media, silent: Collection[str]) -> None:
+        """Of a photo that never failed by itself: whose lease was lost had crashed, stood still or
+        was told to stop.
+        """
+        for one, following in pairwise(media.attempts):
+            self.require(
+                one.outcome is not Outcome.LEASE_LOST
+                or one.worker_id in silent
+                or _came_too_late(one, following, media),
+                f"media {media.id} was charged although {one.worker_id} lived",
+            )
+
     # --- the store ---------------------------------------------------------------------------
 
     def object_changed(self, key: str) -> None:
@@ -135,3 +150,11 @@ class Checks:
             not working or others > 0,
             f"media {media.id} was acked before its attempt was committed",
         )
+
+
+def _came_too_late(one: Attempt, following: Attempt, media: Media) -> bool:
+    """Whether the photo was at rest before the worker of `one` had found the database again."""
+    taken, ended = following.started_at, following.finished_at
+    assert ended is not None
+    is_last = following is media.attempts[-1]
+    return is_last and taken == one.finished_at and ended - taken < EXCUSES_WITHIN

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +23,6 @@ from application.sweep_objects import SweepObjects
 from domain.errors import PipelineError
 from domain.lifecycle import TERMINAL, State
 from domain.media import Media
-from domain.parts import Attempt, Outcome
 from domain.recipe import Recipe, VariantSpec
 from domain.retry_policy import RetryPolicy
 from entrypoints.dispatcher import Dispatcher, DispatcherParts
@@ -45,7 +43,6 @@ from tests.simulation.servers import (
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE_SECONDS = 15.0
-EXCUSES_WITHIN = timedelta(seconds=3.0)  # of the database's return; ARCHITECTURE.md says so
 FAULTS_SECONDS = 60.0
 HEALING_SECONDS = 2400.0
 STEPS_MAX = 400_000
@@ -201,13 +198,8 @@ class World:
                 all(one.outcome is not None for one in media.attempts),
                 f"media {media_id} has an attempt without an end",
             )
-            for one, following in pairwise(media.attempts):
-                self.checks.require(
-                    one.outcome is not Outcome.LEASE_LOST
-                    or one.worker_id in self.fell_silent
-                    or _came_too_late(one, following, media),
-                    f"media {media_id} was charged although {one.worker_id} lived",
-                )
+            if media.state is State.READY and self.faults.struck["engine_failed"] == 0:
+                self.checks.only_the_silent_were_charged(media, self.fell_silent)
 
     # --- processes ---------------------------------------------------------------------------
 
@@ -394,14 +386,6 @@ class World:
         self.faults.on = False
         self.outages.database = self.outages.broker = self.outages.store = False
         self.trace("healed")
-
-
-def _came_too_late(one: Attempt, following: Attempt, media: Media) -> bool:
-    """Whether the photo was at rest before the worker of `one` had found the database again."""
-    taken, ended = following.started_at, following.finished_at
-    assert ended is not None
-    is_last = following is media.attempts[-1]
-    return is_last and taken == one.finished_at and ended - taken < EXCUSES_WITHIN
 
 
 def _fast_folder() -> str | None:
