@@ -205,7 +205,7 @@ def make_api(settings: Settings, telemetry: Telemetry, adapters: AdapterSet) -> 
         dependencies=(adapters.database_dependency, adapters.store_dependency),
         metrics=telemetry.render_metrics,
         current_traceparent=current_traceparent,
-        cors_origins=tuple(o.strip() for o in settings.cors_origins.split(",") if o.strip()),
+        cors_origins=settings.allowed_origins,
         objects=adapters.objects,
         middleware=lambda app: cast("ASGIApp", ObservedHTTP(app, metrics, tracing)),
     )

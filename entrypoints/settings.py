@@ -20,6 +20,7 @@ from domain.retry_policy import RetryPolicy
 from entrypoints.recipes import parse_recipe
 
 MIB = 1024 * 1024
+NO_ORIGINS = "none"  # a word: an empty variable is one that is not set
 POOL_SIZE_MIN = 10
 PHOTOS_PER_CONNECTION = 4  # each needs one for some milliseconds, a few times
 
@@ -130,6 +131,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def image_recipe(self) -> Recipe:
         return parse_recipe(self.recipe) if self.recipe else default_recipe()
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The web pages that may call the API; none of them switches CORS off."""
+        if self.cors_origins.strip().lower() == NO_ORIGINS:
+            return ()
+        return tuple(one.strip() for one in self.cors_origins.split(",") if one.strip())
 
     @property
     def store_url(self) -> str:

@@ -149,11 +149,11 @@ def _url_problems(settings: Settings) -> Iterator[str]:
                 if "@" in shape
                 else f"{name.upper()} must be a URL of the form {shape}."
             )
-    for origin in settings.cors_origins.split(","):
-        if origin.strip() not in ("*", "") and not _parses(origin.strip(), _is_origin):
+    for origin in settings.allowed_origins:
+        if origin != "*" and not _parses(origin, _is_origin):
             yield (
-                "CORS_ORIGINS must be * or origins such as https://www.example.com, separated by "
-                "commas and without a path."
+                "CORS_ORIGINS must be *, none or origins such as https://www.example.com, "
+                "separated by commas and without a path."
             )
             return
 

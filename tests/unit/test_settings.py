@@ -185,8 +185,16 @@ def test_a_url_of_the_wrong_form_is_told_with_the_right_form(name: str, value: s
         (Role.API, {"MINIO_BUCKET": "a..b"}, "MINIO_BUCKET must be 3 to 63 lower-case"),
         (Role.EMBEDDED, {"DATA_DIR": __file__}, "DATA_DIR must name a folder"),
         (Role.WORKER, {"SCRATCH_DIR": __file__}, "SCRATCH_DIR must name a folder"),
-        (Role.API, {"CORS_ORIGINS": "*, www.example.com"}, "CORS_ORIGINS must be * or origins"),
-        (Role.API, {"CORS_ORIGINS": "https://a.example/x"}, "CORS_ORIGINS must be * or origins"),
+        (
+            Role.API,
+            {"CORS_ORIGINS": "*, www.example.com"},
+            "CORS_ORIGINS must be *, none or origins",
+        ),
+        (
+            Role.API,
+            {"CORS_ORIGINS": "https://a.example/x"},
+            "CORS_ORIGINS must be *, none or origins",
+        ),
         (Role.WORKER, {"RECIPE": "/nowhere.toml"}, "RECIPE is neither a readable TOML file nor"),
         (Role.WORKER, {"RECIPE": "name = "}, "RECIPE is neither a readable TOML file nor"),
         (Role.WORKER, {"RECIPE": 'name = "x"'}, "RECIPE: "),
@@ -257,3 +265,15 @@ def test_a_process_ends_with_2_and_a_line_for_each_problem(
     assert out == ""
     assert len(err.splitlines()) == 1 + len(SERVERS)
     assert SECRET not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", ("*",)),
+        ("none", ()),
+        ("https://a.example, https://b.example", ("https://a.example", "https://b.example")),
+    ],
+)
+def test_one_word_switches_cors_off(text: str, origins: tuple[str, ...]) -> None:
+    assert load(Role.EMBEDDED, {"CORS_ORIGINS": text}).allowed_origins == origins
