@@ -99,7 +99,9 @@ class RequestUpload:
 
 
 def _is_sha256(value: str) -> bool:
+    """Whether a store that writes down the digest it has computed would write just this."""
     try:
-        return len(base64.b64decode(value, validate=True)) == SHA256_BYTES
+        digest = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return False
+    return len(digest) == SHA256_BYTES and base64.b64encode(digest).decode() == value

@@ -53,6 +53,7 @@ async def test_a_ticket_says_all_that_the_client_must_send(pipeline: Pipeline) -
         ("size_bytes", {"size_bytes": 0}),
         ("size_bytes", {"size_bytes": MAX_BYTES + 1}),
         ("checksum_sha256", {"checksum_sha256": "no base64"}),
+        ("checksum_sha256", {"checksum_sha256": "A" * 42 + "B="}),  # decodes, as ...A= does
         ("checksum_sha256", {"checksum_sha256": base64.b64encode(b"short").decode()}),
     ],
 )
