@@ -167,6 +167,14 @@ TABLE: dict[type[BaseException], Kind] = {
 }
 
 
+# The field of the body that is about what the client must change.
+_FIELDS: dict[type[Exception], str] = {
+    errors.OriginalKeyMismatch: "original_key",
+    errors.UploadTooLarge: "original_key",
+    errors.UploadSizeMismatch: "original_key",
+}
+
+
 def kind_of(error: Exception) -> Kind:
     """The entry of the nearest class of the error that the table knows."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
@@ -220,6 +228,9 @@ def _field_errors(error: Exception) -> list[FieldError] | msgspec.UnsetType:
         return error.errors
     if isinstance(error, errors.InvalidUpload):
         return [FieldError(error.field, str(error))]
+    field = _FIELDS.get(type(error))
+    if field is not None:
+        return [FieldError(field, str(error))]
     return msgspec.UNSET
 
 

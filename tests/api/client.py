@@ -123,6 +123,7 @@ def assert_problem(reply: Reply, status: int, code: str) -> Json:
     assert problem["instance"] == reply.path
     assert problem["title"]
     assert problem["detail"]
+    assert status != 422 or problem["errors"], "each refusal of a body names a field"
     assert b"Traceback" not in reply.body
     assert b".py" not in reply.body
     return problem
