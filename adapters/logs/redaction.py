@@ -23,10 +23,13 @@ _NAMES = (
 _FIELD = re.compile(rf"(?:[a-z0-9]+[_-])*(?:{_NAMES})", re.IGNORECASE)
 # Ids, states and numbers: without a space, `:` or `=` none of the rules below can find anything.
 _WORD = re.compile(r"[\w.-]*")
+# A scheme is bounded, and no URL goes on past the next one: else the time would be quadratic.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#@'\"]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(r"([a-z][a-z0-9+.-]{0,30}://)[^\s/?#@'\"]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (
-        re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"<>]+)\?[^\s'\"<>]+", re.IGNORECASE),
+        re.compile(
+            r"([a-z][a-z0-9+.-]{0,30}://(?:(?!://)[^\s?#'\"<>])+)\?[^\s'\"<>]+", re.IGNORECASE
+        ),
         rf"\1?{HIDDEN}",
     ),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_bytes_are_counted_and_long_texts_cut(lines: Lines) -> None:
     assert len(line["text"]) == 1001
     assert line["number"] == 1.5
     assert "nothing" not in line
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "a://", "a://b/", "http://a:b"])
+def test_a_line_of_the_worst_shape_holds_nobody_up(piece: str) -> None:
+    text = piece * (3990 // len(piece))
+    began = time.perf_counter()
+    Redactor().text(f"{text} :")
+    assert time.perf_counter() - began < 0.05
 
 
 def test_what_is_no_secret_stays() -> None:
