@@ -27,8 +27,7 @@ def count_frames(data: bytes, kind: Kind, most: int) -> int:
     """
     count = 0
     if kind is Kind.PNG:
-        found = data.find(b"acTL", 0, data.find(b"IDAT"))
-        count = int.from_bytes(data[found + 4 : found + 8]) if found > 0 else 1
+        count = _png_frames(data)
     elif kind is Kind.WEBP:
         count = sum(1 for name in _webp_chunks(data) if name == b"ANMF")
     elif kind is Kind.GIF:
@@ -59,12 +58,25 @@ def _jpeg(data: bytes) -> bool:
 
 
 def _png(data: bytes) -> bool:
+    return any(name == b"IEND" for name, _ in _png_chunks(data))
+
+
+def _png_frames(data: bytes) -> int:
+    """What the chunk `acTL` says, which is only one if it stands before the pixels."""
+    for name, start in _png_chunks(data):
+        if name == b"IDAT":
+            break
+        if name == b"acTL":
+            return int.from_bytes(data[start : start + 4])
+    return 1
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The name of each chunk, and where its data begins."""
     position = 8
     while position + 12 <= len(data):
-        if data[position + 4 : position + 8] == b"IEND":
-            return True
+        yield data[position + 4 : position + 8], position + 8
         position += 12 + int.from_bytes(data[position : position + 4])
-    return False
 
 
 def _webp(data: bytes) -> bool:

@@ -78,3 +78,20 @@ def test_formats_are_told_by_their_first_bytes() -> None:
     assert containers.sniff(b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic") is None
     assert containers.sniff(base64.b64decode("R0lGODlhAQABAAAAACw=")) is Kind.GIF
     assert containers.sniff(b"") is None
+
+
+def test_text_that_speaks_of_animation_makes_no_png_an_animation() -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + name + data + bytes(4)
+
+    end = chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+    text = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", bytes(13)) + chunk(b"tEXt", b"acTL\xff\xff\xff\xff")
+    )
+    assert structure.count_frames(text + end, Kind.PNG, 10) == 1
+    assert (
+        structure.count_frames(
+            text + chunk(b"acTL", bytes(3) + b"\x03" + bytes(4)) + end, Kind.PNG, 10
+        )
+        == 3
+    )
