@@ -14,8 +14,20 @@ def try_lock(path: Path) -> int | None:
     Who cleans up after the dead removes a file while holding its lock, so a lock is only good if
     the file is still the one under that name. Raises OSError where the file system has no locks.
     """
+    return _try_lock(path, os.O_RDWR | os.O_CREAT)
+
+
+def try_lock_folder(path: Path) -> int | None:
+    """The same for a folder that is there. What cleans temporary folders leaves a locked one alone.
+
+    A file in it, made once and never written again, would be taken for forgotten.
+    """
+    return _try_lock(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _try_lock(path: Path, flags: int) -> int | None:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     except OSError:
         return None
     is_held = False

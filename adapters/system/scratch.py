@@ -1,7 +1,7 @@
 """Room on disk for attempts, cleared of what killed processes left behind.
 
-Each process keeps its attempts' folders in one folder of its own, in which it holds a lock on
-the file `lock` for as long as it lives. The kernel drops the lock with the process, however that
+Each process keeps its attempts' folders in one folder of its own, on which it holds a lock for
+as long as it lives. The kernel drops the lock with the process, however that
 ends, so whoever can take the lock of a folder knows that its owner is gone.
 """
 
@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from adapters.disk_room import full_disk_is_an_outage
-from adapters.file_locks import try_lock
+from adapters.file_locks import try_lock_folder
 from adapters.threads import run_to_the_end
 from application.ports import Scratch
 
 PREFIX = "image-pipeline-scratch-"
-_LOCK = "lock"
 
 
 class TempScratch(Scratch):
@@ -56,7 +55,7 @@ class TempScratch(Scratch):
         self._root.mkdir(parents=True, exist_ok=True)
         while self._own is None:
             candidate = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
-            lock = try_lock(candidate / _LOCK)
+            lock = try_lock_folder(candidate)
             if lock is not None:
                 self._own, self._lock = candidate, lock
         return self._own
@@ -67,7 +66,7 @@ def _sweep(root: Path) -> int:
     for folder in sorted(root.glob(f"{PREFIX}*")):
         if not _is_ours(folder):
             continue
-        lock = try_lock(folder / _LOCK)
+        lock = try_lock_folder(folder)
         if lock is not None:
             _remove(folder)
             os.close(lock)

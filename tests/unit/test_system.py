@@ -129,6 +129,19 @@ async def test_the_folders_of_a_killed_process_are_swept_and_no_others(tmp_path:
     assert other.exists()
 
 
+async def test_nothing_that_a_cleaner_of_old_files_may_take_holds_the_folder(
+    tmp_path: Path,
+) -> None:
+    scratch = TempScratch(tmp_path)
+    async with scratch.folder() as mine:
+        for file in mine.parent.iterdir():
+            if file.is_file():
+                file.unlink()
+        assert await TempScratch(tmp_path).sweep_leftovers() == 0
+        assert mine.exists()
+    await scratch.close()
+
+
 def _start_holder(root: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _HOLD_A_FOLDER, str(root)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
