@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 # To relay, claim, decode and store one photo on a machine that has other things to do.
-PROCESSING_SECONDS = 1.0
+PROCESSING_SECONDS = 2.0
 START_SECONDS = 7.0  # and a sweeper that has just been started holds still for 3
 
 
