@@ -63,6 +63,8 @@ async def api_on(
             serving(make_app) as url,
             connected(url, folder, opened.databases, stores) as api,
         ):
+            if isinstance(stores.store, FilesystemStore):
+                await stores.store.open()
             yield api
 
 

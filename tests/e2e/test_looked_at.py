@@ -68,6 +68,7 @@ async def test_status_that_watches_follows_what_happens(system: System) -> None:
         cwd=ROOT,
         env={**machine(system.folder), **system.environment},
         stdout=asyncio.subprocess.PIPE,
+        preexec_fn=_listen_to_interrupts,
     )
     assert watching.stdout is not None
 
@@ -84,6 +85,11 @@ async def test_status_that_watches_follows_what_happens(system: System) -> None:
         watching.send_signal(signal.SIGINT)
         await watching.communicate()
     assert watching.returncode == 130
+
+
+def _listen_to_interrupts() -> None:
+    """Whoever runs these tests in the background has SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def test_scrapes_at_any_moment_of_a_process_are_answered_or_refused(system: System) -> None:
