@@ -44,7 +44,6 @@ class Plan:
 
 async def _throughput(plan: Plan) -> Any:
     """Ours and the peers in turn, so that both meet the same machine."""
-    await peer.install()
     rows: list[dict[str, Any]] = []
     for form, extension in FORMS.items():
         for engine in plan.engines:

@@ -23,7 +23,7 @@ SECONDS_MAX = 300.0
 _DONE = "SELECT count(*) FROM done WHERE job = ANY($1)"
 
 
-async def install() -> None:
+async def _install() -> None:
     """The peers' environment, from their own lock file; once."""
     ready, lock = VENV / ".ready", ROOT / "benchmarks" / "requirements.txt"
     if ready.exists() and ready.stat().st_mtime > lock.stat().st_mtime:
@@ -43,6 +43,7 @@ async def measure(
 
     With the engine `none` a task only writes its row.
     """
+    await _install()
     async with bench(servers) as running:
         await running.database.execute(
             "CREATE TABLE done (job text PRIMARY KEY, sent_at double precision)"
