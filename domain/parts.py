@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     LEASE_LOST = "lease-lost"  # the worker fell silent: charged
 
 
-CHARGED = frozenset({Outcome.FAILED, Outcome.LEASE_LOST})
+_GIVEN_BACK = frozenset({Outcome.POSTPONED, Outcome.RELEASED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +54,18 @@ def excuse_silence(
 
     None if it did not end so, or is not among the latest `charged` ones that were charged.
     """
-    counted = [one for one in attempts if one.outcome not in _NOT_CHARGED][-charged:]
+    counted = latest_charged(attempts, charged)
     lost = next((one for one in counted if one.number == number), None)
-    if not charged or lost is None or lost.outcome is not Outcome.LEASE_LOST:
+    if lost is None or lost.outcome is not Outcome.LEASE_LOST:
         return None
     excused = replace(lost, outcome=Outcome.POSTPONED, error_code=code, detail=detail)
     return tuple(excused if one is lost else one for one in attempts)
 
 
-_NOT_CHARGED = frozenset({Outcome.POSTPONED, Outcome.RELEASED})
+def latest_charged(attempts: tuple[Attempt, ...], count: int) -> list[Attempt]:
+    """The latest `count` attempts that were charged, one that still runs among them."""
+    charged = [one for one in attempts if one.outcome not in _GIVEN_BACK]
+    return charged[max(0, len(charged) - count) :]
 
 
 def count_latest(attempts: tuple[Attempt, ...], outcome: Outcome) -> int:

@@ -7,13 +7,13 @@ from domain.errors import UploadSizeMismatch, UploadTooLarge
 from domain.failure import SUSPECT, Failure
 from domain.lifecycle import TERMINAL, State
 from domain.parts import (
-    CHARGED,
     Attempt,
     Original,
     Outcome,
     Placeholder,
     Variant,
     count_latest,
+    latest_charged,
 )
 
 
@@ -70,10 +70,8 @@ class Record:
     @property
     def decoder_deaths(self) -> int:
         """In how many charged tries the decoder has died since the photo came in, or came again."""
-        ended = [one.error_code for one in self.attempts if one.outcome in CHARGED]
-        running = self.state is State.PROCESSING
-        charged = self.attempt - running
-        return sum(code in SUSPECT for code in ended[max(0, len(ended) - charged) :])
+        charged = latest_charged(self.attempts, self.attempt)
+        return sum(one.error_code in SUSPECT for one in charged)
 
     def holds(self, token: int) -> bool:
         """Whether the worker with this fencing token may still write."""
